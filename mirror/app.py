@@ -35,17 +35,15 @@ from mirror.readthrough.structures import Catalogue, Listing
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
-from mirror.server.api.cluster import ClusterApi
-from mirror.server.api.coverage import CoverageApi
+from mirror.server.api.coverage import CoverageApi, FillsApi
 from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
-from mirror.server.api.fills import FillsApi
 from mirror.server.api.films import FilmsApi
 from mirror.server.api.freshness import FreshnessApi
 from mirror.server.api.maintenance import MaintenanceApi
-from mirror.server.api.monitoring import Events, Health, MonitoringApi
+from mirror.server.api.monitoring import ClusterApi, Events, Health, MonitoringApi
 from mirror.server.api.news import NewsApi
 from mirror.server.api.search import SearchApi
 from mirror.server.api.sql import SqlApi
@@ -109,9 +107,8 @@ from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
 from mirror.services.monitoring.status import Counters, Status, Totals
 from mirror.services.news import News
-from mirror.services.quicklook.ahead import PicturesAhead
 from mirror.services.quicklook.process import RenderProcess
-from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.quicklook import Pictures, PicturesAhead, QuickLooks
 from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster import check as mark
 from mirror.cluster import database as sessions
-from mirror.cluster import mark
 from tests.lab import Lab, lab
 from tests.servers import database
 from tests.waiting import PATIENCE

@@ -38,8 +38,8 @@ from mirror.readthrough.downloads import OtherBytes, digest_header
 from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import Holding, RecordSegment
 from mirror.storage.files.table import Blob, head
-from mirror.storage.files.unit_path import UnitFile, unit_file
 from mirror.upstream.pacing import Claim, Priority
+from mirror.wire.paths import UnitFile, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence

@@ -21,11 +21,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mirror.cluster.database import JOURNAL, LIVING, SERIES
+from mirror.coverage.claims import CoverageClaim, both, held_parts, without
 from mirror.coverage.coverage import Box, Coverage, Freshness
 from mirror.coverage.intervals import GRAIN, MAX, MIN, Span, Steps
 from mirror.coverage.plan import key_space
-from mirror.coverage.sharing import CoverageClaim, both, held_parts
-from mirror.coverage.subtraction import without
 from mirror.storage.index.changes import region_from_json, region_to_json
 
 if TYPE_CHECKING:

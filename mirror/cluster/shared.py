@@ -25,12 +25,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, other_versions
 from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import Facts
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
-from mirror.cluster.mark import LOOKED, Mark
 from mirror.cluster.orphans import Orphans
 from mirror.cluster.pins import POSITION, SharedPins
 from mirror.cluster.places import Places

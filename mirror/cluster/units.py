@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.claims import with_edges
 from mirror.coverage.coverage import Box
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS, box_query
-from mirror.coverage.sharing import with_edges
 from mirror.errors import UpstreamRefused
 from mirror.readthrough.chunks import MAX_RANGES, chunks, halves
 from mirror.storage.index.rows import fill_request

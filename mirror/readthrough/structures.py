@@ -18,8 +18,8 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.shared import Alone
 from mirror.storage.database.database import KeyedTable
 from mirror.storage.index.layout import Layout
-from mirror.wire.address import AddressAnswer, AddressRequest
 from mirror.wire.catalogue import SeriesEntry
+from mirror.wire.export import AddressAnswer, AddressRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -46,7 +46,8 @@ from mirror.wire.paths import PROGRAM_PATHS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    from aiohttp.typedefs import Handler
+
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from mirror.server.requests import demand_of
 from mirror.upstream.transport import mirrors
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+
+    from aiohttp.typedefs import Handler
 
     from mirror.readthrough.records import CacheStatus
     from mirror.services.search.search import Ages
     from mirror.upstream.transport import Route
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Chain:

@@ -31,12 +31,12 @@ from mirror.services.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+
+    from aiohttp.typedefs import Handler
 
     from mirror.api.exports import JobsQuery
     from mirror.readthrough.shared import Peer, Shared
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,7 @@ from mirror.services.access.authentication import Principal
 from mirror.wire.params import decode_body, decode_params
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     from collections.abc import AsyncIterator, Mapping
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from mirror.cluster import objects as module
-from mirror.cluster.mark import LOOKED, Mark
+from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.objects import Objects, open_objects, probe
 from mirror.errors import (
     ConfigError,

@@ -38,14 +38,15 @@ from mirror.wire.params import decode_params
 from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+
+    from aiohttp.typedefs import Handler
 
     from mirror.server.jsoc.proxy import Proxy
     from mirror.services.access.audit import Audit
     from mirror.services.access.authentication import Authenticator, Principal
     from mirror.services.access.quotas import Quotas
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 COOKIE = "jsoc-mirror"

@@ -15,10 +15,8 @@ from mirror.server.requests import FOREIGN
 from mirror.upstream.transport import PROBLEM
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
     from mirror.errors import MirrorError
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 #: What a page of ours may load and do; ``blob:`` and ``data:`` are pictures that our own scripts make.

@@ -34,13 +34,14 @@ from mirror.upstream.transport import PAGE, PROGRAM, Transport, user_agent
 from mirror.wire.paths import PROGRAM_PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aiohttp.typedefs import Handler
 
     from mirror.config.sections import Alternative
     from mirror.readthrough.policy import Rules
     from mirror.upstream.transport import Passthrough
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,8 @@ from mirror.server.mirror_chain import is_mirror
 from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
-from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
-from mirror.wire.export import decode_fetch, wanted_format
+from mirror.wire.export import decode_address, decode_fetch, encode_address_answer, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 from mirror.wire.info import (
     RsListRequest,
@@ -48,8 +47,10 @@ from mirror.wire.show_info import (
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+
+    from aiohttp.typedefs import Handler
 
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.structures import Listing
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from mirror.services.search.search import Found, Search
     from mirror.services.search.whole import WholeAnswers
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
 #: Records above which an answer is made in a thread: below that it is done before a thread would wake up.

@@ -17,8 +17,8 @@ from mirror.errors import BadRequest
 from mirror.readthrough.files import SegmentFile
 from mirror.services.search.names import unknown_segment
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import is_plain
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
+from mirror.wire.paths import is_plain
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:

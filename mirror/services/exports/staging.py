@@ -34,8 +34,8 @@ from mirror.services.exports.cutting import (
     staging_request,
 )
 from mirror.services.exports.jobs import JobPart
-from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
+from mirror.wire.paths import UnitFile, disk_of, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mirror.concurrency import Offload
+from mirror.coverage.claims import oldest_check
 from mirror.coverage.plan import Forward, extreme_position, need
-from mirror.coverage.sharing import oldest_check
 from mirror.drms.exportrules import ALL_SEGMENTS
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless

@@ -19,8 +19,8 @@ from mirror.errors import StorageError
 from mirror.storage.disk import is_sha256
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile, unit_file
 from mirror.storage.index.records_file import batches
+from mirror.wire.paths import UnitFile, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

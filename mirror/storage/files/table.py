@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.storage.disk import is_sha256
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 
 if TYPE_CHECKING:
     from collections.abc import (

@@ -22,10 +22,10 @@ import duckdb
 import pyarrow as pa
 
 from mirror.concurrency import Version
+from mirror.coverage.claims import oldest_check, split_by_age
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
-from mirror.coverage.sharing import oldest_check, split_by_age
 from mirror.errors import MirrorError, StorageError
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.blocks_ahead import BlocksAhead

@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.coverage.claims import at_places, numbered, without
 from mirror.coverage.coverage import Between, Box, Coverage, Region
 from mirror.coverage.intervals import Steps
 from mirror.coverage.plan import RECNUMS
-from mirror.coverage.subtraction import at_places, numbered, without
 from tests.storage.archive import SERIES
 
 SMALL = st.integers(0, 6)

@@ -19,7 +19,6 @@ from rich.progress import (
 from mirror.api.contract import plain
 from mirror.api.exports import ENDED_STATES, JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
-from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     announce_estimate,
@@ -31,6 +30,7 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
+from mirror.cli.support.parameters import segment_names, series_names
 from mirror.humanize import in_words
 
 #: Seconds between two polls of an export: at first, and after it has taken long.

@@ -19,10 +19,10 @@ from rich.progress import (
 from mirror.api.contract import UNSET, plain
 from mirror.api.exports import ENDED_STATES, JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
-from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.parameters import series_names
 from mirror.client.connection import RemoteError
 from mirror.humanize import duration
 

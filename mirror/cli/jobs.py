@@ -1,13 +1,13 @@
-"""``mirror jobs``: the exports, fills and subscriptions of a mirror."""
+"""``mirror jobs`` and ``mirror cancel``: the exports, fills, films and subscriptions of a mirror."""
 
 from __future__ import annotations
 
 import click
 
 from mirror.api.contract import UNSET
-from mirror.api.exports import JOB, JOBS, Job, JobQuery, JobsQuery, Kind
+from mirror.api.exports import CANCEL, JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.output import Form, form_options, json_option, remark, show
 from mirror.humanize import counted, duration, in_words
 
 
@@ -77,3 +77,25 @@ def _line(job: Job) -> dict[str, object]:
         "created": job.created,
         "ds": job.ds,
     }
+
+
+@click.command
+@click.argument("job_id", metavar="ID")
+@json_option
+@url_option
+def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
+    """Cancel a running fill or export.
+
+    Data already fetched are kept, and parts that others are waiting for are still fetched. An export that
+    JSOC has accepted continues there. To end a subscription: mirror subscribe --remove NAME.
+
+    \b
+        mirror jobs
+        mirror cancel FILL_20261128_001
+    """
+    job = daemon.ask(CANCEL, id=job_id)
+    if as_json:
+        show(job, "json")
+        return
+    how = f"{job.ready:,} of {job.total:,} {job.counted} were fetched"
+    remark(f"{job.id} is {job.state}" + (f" ({job.error})" if job.error else "") + f"; {how}")

@@ -10,7 +10,7 @@ import click
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.client.frames import Frame, needed, table
 from mirror.humanize import counted
 from mirror.services.search.plotting import error_of

@@ -19,7 +19,7 @@ from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import remark, show, table_options
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.config.loading import load_config
 from mirror.humanize import counted
 

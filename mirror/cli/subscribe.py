@@ -13,7 +13,6 @@ import click
 from mirror.api.fills import Estimate
 from mirror.api.monitoring import STATUS
 from mirror.api.subscriptions import ESTIMATE_SUBSCRIPTION, SUBSCRIPTIONS, SubscriptionTable
-from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import (
     Form,
@@ -24,7 +23,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath, segment_names, series_names
 from mirror.cli.sync import NONE, show_subscriptions
 from mirror.client.connection import RemoteError
 from mirror.services.subscriptions.editing import Subscribing

@@ -1,6 +1,7 @@
-"""Names that the shell completes: series, and keywords and segments of the series named on the command line.
+"""Parameters that several commands have: files and folders, and names that the shell completes.
 
-A running mirror is asked, with a short timeout; without one nothing is completed, and nothing is started for it.
+Series are completed, and keywords and segments of the series named on the command line. A running mirror is asked, with a
+short timeout; without one nothing is completed, and nothing is started for it.
 """
 
 from __future__ import annotations
@@ -76,3 +77,14 @@ def _daemon(context: click.Context) -> Daemon | None:
     """The mirror of the command line, with a short timeout."""
     daemon = context.params.get("daemon")
     return daemon.patient(PATIENCE) if isinstance(daemon, Daemon) else None
+
+
+class GivenPath(click.Path):
+    """A path as ``click.Path`` has it, but for an empty one: that is a variable without a value, and no folder to write to."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; wrong usage for one that cannot be."""
+        if value == "":
+            what = "folder" if not self.file_okay else "file" if not self.dir_okay else "file or folder"
+            self.fail(f"it is empty; expected the name of a {what}", param, ctx)
+        return super().convert(value, param, ctx)

@@ -1,4 +1,4 @@
-"""``mirror cutout``: parts of images, as FITS files in a folder."""
+"""``mirror cutout`` and ``mirror film``: parts of images as FITS files in a folder, and images as an MP4."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import click
 
 from mirror.api.contract import Asked, Endpoint
 from mirror.api.cutouts import FITS, CutoutQuery
-from mirror.api.exports import ListedFile
-from mirror.cli.support.completion import segment_names, series_names
+from mirror.api.exports import CANCEL, Job, ListedFile
+from mirror.api.films import FILM, FILM_FILE, FilmBody
+from mirror.cli.fill import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, warn_if_stale
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.output import json_option, remark, show, warn_if_stale
+from mirror.cli.support.parameters import GivenPath, segment_names, series_names
 from mirror.client.cutouts import Cutout, address_of, images_of
 from mirror.client.delivery import Delivered, Failure, name_problem
 from mirror.errors import BadRequest
@@ -136,3 +137,58 @@ def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> 
         name = f"{lost.record}{{{lost.segment}}}"
         remark(f"failed: {lost.error if name in lost.error else f'{name}: {lost.error}'}")
     remark(f"{counted(len(delivered), 'cutout')}, {in_words(size)}")
+
+
+@click.command
+@click.argument("recordset", shell_complete=series_names)
+@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
+@click.option("--seg", "--segments", "seg", metavar="NAME", shell_complete=segment_names, help="Segment. Default: the first image.")
+@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
+@click.option("--size", type=int, default=512, show_default=True, help="Pixels a side at most: 128, 256, 512 or 1024.")
+@click.option("--fps", type=int, default=10, show_default=True, help="Frames a second, 1 to 60.")
+@click.option("--step", type=int, default=1, show_default=True, help="Only every N-th record.")
+@click.option("--fetch", is_flag=True, help="Fetch records and files that are not cached from JSOC.")
+@json_option
+@url_option
+def film(
+    recordset: str,
+    daemon: Daemon,
+    path: Path,
+    seg: str | None,
+    limit: int | None,
+    size: int,
+    fps: int,
+    step: int,
+    *,
+    fetch: bool,
+    as_json: bool,
+) -> None:
+    """Make a film of the images of a record set.
+
+    The mirror makes it as a job, of the files that are cached; with --fetch the others are fetched first. Ctrl-C cancels it.
+    Needs imageio-ffmpeg where the mirror runs: pip install 'jsoc-mirror[movies]'.
+
+    \b
+        mirror film 'aia.lev1_euv_12s[2014.01.01/1h@1m][171]{image}' --to 171.mp4
+        mirror film 'hmi.m_720s[2014.01.01/10d@6h]{magnetogram}' --to field.mp4 --fps 5 --fetch
+    """
+    body = FilmBody(ds=recordset, seg=seg or "", n=limit, size=size, fps=fps, step=step, fetch=fetch)
+    job: Job = daemon.ask(FILM, body)
+    try:
+        job = wait_for(daemon, job)
+    except KeyboardInterrupt:
+        daemon.ask(CANCEL, id=job.id)
+        raise
+    if job.state != "done":
+        raise click.ClickException(f"{job.id} {job.state}{f': {job.error}' if job.error else ''}")
+    part = path.with_name(f".{path.name}.part")
+    with daemon.stream(FILM_FILE.path.format(id=job.id)) as answer:
+        length = part.write_bytes(answer.read())
+    part.replace(path)
+    if as_json:
+        show({"file": str(path.absolute()), "job": job.id, "frames": job.ready, "bytes": length, "notes": job.notes}, "json")
+        return
+    click.echo(path)
+    for note in job.notes:
+        remark(note)
+    remark(f"{counted(job.ready, 'record')}, {in_words(length)}")

@@ -36,12 +36,11 @@ from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
 from mirror.server.api.coverage import CoverageApi, FillsApi
-from mirror.server.api.cutouts import CutoutsApi
 from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
-from mirror.server.api.films import FilmsApi
 from mirror.server.api.freshness import FreshnessApi
+from mirror.server.api.images import CutoutsApi, FilmsApi
 from mirror.server.api.maintenance import MaintenanceApi
 from mirror.server.api.monitoring import ClusterApi, Events, Health, MonitoringApi
 from mirror.server.api.news import NewsApi
@@ -57,15 +56,14 @@ from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
-from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
-from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
-from mirror.server.pages.overview import Pages
+from mirror.server.pages.overview import DatasetPages, Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
 from mirror.server.peers import Peers
+from mirror.server.requests import Chain
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
@@ -77,19 +75,17 @@ from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.cutouts.processing import Processing
 from mirror.services.datasets.datasets import Datasets, FileStore, Finding
 from mirror.services.datasets.tables import DatasetTable
-from mirror.services.estimates.estimates import Estimates
-from mirror.services.estimates.tables import BudgetMemory, Rates
+from mirror.services.estimates import Estimates
 from mirror.services.exports.assembling import Assembler, FullPrecision
 from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
 from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
 from mirror.services.exports.jobs import Job, JobParts, Jobs
-from mirror.services.exports.making import ExportMaking
+from mirror.services.exports.making import ExportMaking, WholeRequests
 from mirror.services.exports.planning import ExportPlanner
 from mirror.services.exports.requests import Exports
 from mirror.services.exports.staging import Staging, UpstreamExports
-from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
 from mirror.services.fills import Filling, Fills
 from mirror.services.films import Films
@@ -125,8 +121,7 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
-from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
-from mirror.services.transfer.bundle_files import BundleFiles
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE, BundleFiles
 from mirror.services.transfer.import_ import Importer
 from mirror.storage.database.database import Database, KeyedTable, if_possible
 from mirror.storage.disk import Disk
@@ -137,8 +132,9 @@ from mirror.storage.files.holdings import Holdings
 from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
-from mirror.upstream.budget import Budget, BudgetLimits, asking
+from mirror.upstream.budget import Budget, BudgetLimits, BudgetMemory, asking
 from mirror.upstream.client import UpstreamClient
+from mirror.upstream.pacing import Rates
 from mirror.upstream.transport import Route, user_agent
 from mirror.wire.paths import JSOC_HOSTS
 

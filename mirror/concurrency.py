@@ -103,6 +103,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             task.exception()  # a cancelled caller does not get it
         raise
 
+
 #: Seconds after which a task that runs on although it was cancelled is cancelled again.
 AGAIN = 1.0
 

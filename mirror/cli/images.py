@@ -11,9 +11,8 @@ from typing import Any, Literal
 import click
 
 from mirror.api.contract import Asked, Endpoint
-from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import CANCEL, Job, ListedFile
-from mirror.api.films import FILM, FILM_FILE, FilmBody
+from mirror.api.images import FILM, FILM_FILE, FITS, CutoutQuery, FilmBody
 from mirror.cli.fill import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, warn_if_stale

@@ -188,7 +188,6 @@ Ctrl-C. Data go to stdout, messages to stderr.
 """
 
 
-
 def _tell_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
         from mirror import __version__  # noqa: PLC0415  (looking it up takes longer than most commands need to start)

@@ -29,11 +29,10 @@ import msgspec
 from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
-from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import CANCEL, ENDED_STATES, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
-from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
+from mirror.api.images import FILM, FILM_FILE, FITS, CutoutQuery, FilmBody
 from mirror.api.maintenance import PIN, UNPIN, PinBody, Pinned, Unpinned
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, SERIES, SearchQuery

@@ -29,10 +29,9 @@ from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, other_versions
 from mirror.cluster.exports import SharedExports
-from mirror.cluster.facts import Facts
+from mirror.cluster.facts import POSITION, Facts, SharedPins
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
 from mirror.cluster.orphans import Orphans
-from mirror.cluster.pins import POSITION, SharedPins
 from mirror.cluster.places import Places
 from mirror.cluster.reader import JournalReader
 from mirror.cluster.tallies import Tallies

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mirror.coverage.intervals import Span
     from mirror.drms.series import Series
 
+
 def without(coverage: Coverage, boxes: Iterable[Box]) -> Coverage:
     """``coverage`` without any claim on records of ``boxes``, of whichever versions."""
     left = coverage

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.alternatives import Alternatives
     from mirror.server.jsoc.plain_files import PagesOfJsoc
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.server.mirror_chain import Chain
     from mirror.server.peers import Peers
+    from mirror.server.requests import Chain
 
 
 class Handlers(Protocol):

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import Rules
-    from mirror.services.estimates.estimates import Estimates
+    from mirror.services.estimates import Estimates
     from mirror.services.exports.jobs import Trouble
     from mirror.services.search.search import Search
     from mirror.storage.database.database import Cursor, Database

@@ -179,7 +179,6 @@ async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said
         assert "\n" not in str(problem.value)
 
 
-
 async def test_what_keeps_a_store_from_its_work_is_remembered_until_it_answers(monkeypatch):
     liar = Liar("silent")
     async with TestServer(liar.application()) as server:

@@ -13,7 +13,7 @@ from mirror.server.requests import PRINCIPAL, names_of
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from mirror.services.estimates.estimates import Estimates
+    from mirror.services.estimates import Estimates
     from mirror.services.fills import Filling
     from mirror.services.monitoring.heatmap import HeatMap
     from mirror.services.monitoring.ranges import Ranges

@@ -27,8 +27,7 @@ from mirror.api.search import SEARCH
 from mirror.errors import ClusterAway, MirrorError, NotHeld, OverBudget, UpstreamUnreachable
 from mirror.server.jsoc.proxy import asked_of, given_back
 from mirror.server.jsoc.sendfile import send
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import demand_of
+from mirror.server.requests import demand_of, is_mirror
 from mirror.server.roles import UNIT_FILE
 from mirror.upstream.transport import PAGE, PROGRAM, Transport, user_agent
 from mirror.wire.paths import PROGRAM_PATHS

@@ -19,8 +19,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.jsoc.sendfile import LARGE, send_whole
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, is_mirror, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.structures import Listing
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.server.mirror_chain import Chain
+    from mirror.server.requests import Chain
     from mirror.services.exports.assembling import FullPrecision
     from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
@@ -252,8 +251,6 @@ class Programs:
 
     def _told(self, found: Found[Any]) -> dict[str, str]:
         return cache_headers(found.origin, found.checked_at, self._now())
-
-
 
 
 def _since(started: float) -> float:

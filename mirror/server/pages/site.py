@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from mirror.server.jsoc.proxy import Proxy
 
 
-
 def amount(value: float | None) -> float:
     """A number for an attribute, such as the value of a progress bar: 0 if unknown."""
     return 0 if value is None or not math.isfinite(value) else value

@@ -158,7 +158,6 @@ def linked_records(plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSeg
     return found
 
 
-
 #: Records in one question for values at full precision.
 AT_ONCE = 200
 #: Bytes of an archived file that hold its headers; more is read if they do not.

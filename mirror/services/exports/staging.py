@@ -228,7 +228,6 @@ def _read(path: Path, start: int, count: int) -> bytes:
         return file.read(count)
 
 
-
 Came = dict["RecordSegment", "RequestedFile"]
 #: Finds those of these segments of records that are available without asking JSOC, each with its path there, or "".
 Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]

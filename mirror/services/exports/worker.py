@@ -17,8 +17,8 @@ from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError, StorageError, UpstreamBroken, UpstreamRefused
 from mirror.services.exports.cutting import given_up, next_try, passes
 from mirror.services.exports.jobs import RunningJob
+from mirror.services.exports.making import NO_FILES
 from mirror.services.exports.planning import request_of
-from mirror.services.exports.upstream_jobs import NO_FILES
 from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportRequest
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Job, JobFile, Jobs
-    from mirror.services.exports.making import ExportMaking
+    from mirror.services.exports.making import ExportMaking, WholeRequests
     from mirror.services.exports.staging import UpstreamExports
-    from mirror.services.exports.upstream_jobs import WholeRequests
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.eviction import Pins
 

@@ -190,7 +190,6 @@ class Search:
         self._count(found.origin)
         return found
 
-
     async def _is_absent(self, ds: str, *, any_age: bool = False) -> bool:
         """True if JSOC said recently (or ever) that a series of a query does not exist."""
         sets = await self._parsed(ds)

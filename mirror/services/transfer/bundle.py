@@ -25,12 +25,13 @@ from mirror.services.transfer.bundle_contents import (
     EXPORTS,
     FACTS,
     HOLDINGS,
+    BundleFiles,
     Fact,
     FactTables,
+    FileLoad,
     select_facts,
     write_table,
 )
-from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
 from mirror.services.transfer.manifests import (
     LARGEST,
     MANIFEST,

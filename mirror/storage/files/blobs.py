@@ -163,7 +163,6 @@ def _shared(cursor: Cursor, where: str, values: list[object], hashes: list[str])
     return {row[0] for row in found} & set(hashes)
 
 
-
 # ---- the store -----------------------------------------------------------------------------------
 
 #: Files that are read in parallel before they are sent: more would not be quicker on a disk.

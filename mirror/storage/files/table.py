@@ -32,8 +32,6 @@ def head(sha256: str) -> int:
     return int(sha256[:15], 16)
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Blob:
     """The content of a file in the store. Times are Unix seconds.

@@ -27,7 +27,7 @@ from mirror.readthrough.records import Records
 from mirror.readthrough.structures import Catalogue
 from mirror.server.jsoc.programs import Programs
 from mirror.server.jsoc.remembered import Answer, Answers
-from mirror.server.mirror_chain import Chain
+from mirror.server.requests import Chain
 from mirror.services.search.search import Search
 from mirror.storage.database.database import Database
 from mirror.storage.index import blocks

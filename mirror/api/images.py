@@ -1,4 +1,4 @@
-"""One record's file at an address of its own: whole, cut out, or averaged."""
+"""Images: one record's file at an address of its own, whole, cut out, or averaged; and films."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from mirror.api.contract import Answer, Asked, Endpoint
+from mirror.api.contract import Answer, Asked, Endpoint, Names, Nothing, RecordSets, Whole
+from mirror.api.exports import Job
 from mirror.errors import BadRequest
 
 #: The form of a scale; the group is how many pixels of each axis become one.
@@ -64,4 +65,31 @@ FITS = Endpoint(
     "`hmi.m_720s[2014.01.01_00:00:00_TAI]{magnetogram}`, with the record's keywords in its header; with `x`, `y`, `width` "
     "and `height` a part of it. A file that is not cached is fetched. Code 300, with a list, if several files are named.",
 )  # fmt: skip
-ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FITS,)
+CUTOUT_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FITS,)
+
+
+class FilmBody(Asked, frozen=True, kw_only=True):
+    """Every ``step``-th record, no side above ``size`` pixels, ``fps`` frames per second.
+
+    Only from cached files, unless ``fetch``.
+    """
+
+    ds: RecordSets
+    seg: Names = ""
+    n: Whole | None = None
+    size: Annotated[int, Meta(description="pixels: 128, 256, 512 or 1024")] = 512
+    fps: Annotated[int, Meta(description="1 to 60")] = 10
+    step: Annotated[int, Meta(description="1 or more")] = 1
+    fetch: bool = False
+
+
+FILM = Endpoint(
+    method="POST", path="/api/films", role="export", asked=FilmBody, answer=Job, status=202,
+    text="Start a job that makes a film of a record set, or return the one of an identical request that is under way. "
+    "`/api/jobs/{id}` says how far it is, and cancels it.",
+)  # fmt: skip
+FILM_FILE = Endpoint(
+    method="GET", path="/api/films/{id}", role="read", asked=Nothing, answer=bytes, media=("video/mp4",),
+    text="The MP4 of a film that is done. The last 20 films are kept.",
+)  # fmt: skip
+FILM_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (FILM, FILM_FILE)

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from mirror.readthrough.first_last import FirstLast
     from mirror.readthrough.policy import JsocInfo, Rules
     from mirror.readthrough.structures import Catalogue
-    from mirror.services.estimates.tables import Rates
     from mirror.services.subscriptions.holdings import SubscriptionHoldings, Tally
     from mirror.storage.index.index import Index
     from mirror.storage.index.layout import Row
+    from mirror.upstream.pacing import Rates
     from mirror.wire.rs_list import RsList
 
 

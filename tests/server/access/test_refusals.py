@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.server.access.csrf import is_from_elsewhere, is_of_browser, is_our_name, local_path
+from mirror.server.access.refusals import is_from_elsewhere, is_of_browser, is_our_name, local_path
 
 HOST = {"Host": "mirror:8040"}
 

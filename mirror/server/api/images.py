@@ -1,4 +1,4 @@
-"""The addresses of single files: ``/fits/<record set>{segment}``."""
+"""The API of images: the addresses of single files, ``/fits/<record set>{segment}``, and films."""
 
 from __future__ import annotations
 
@@ -8,20 +8,34 @@ from urllib.parse import quote
 from aiohttp import web
 
 from mirror.api.contract import JSON, encoded
-from mirror.api.cutouts import FITS, SCALE, CutoutQuery, FileChoice, FileChoices, check_numbers
+from mirror.api.images import (
+    FILM,
+    FILM_FILE,
+    FITS,
+    SCALE,
+    CutoutQuery,
+    FileChoice,
+    FileChoices,
+    FilmBody,
+    check_numbers,
+)
 from mirror.drms.times import parse_time
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
+from mirror.server.api.exports import export_of
 from mirror.server.endpoints import serve
-from mirror.server.jsoc.conditional import what_is_asked
-from mirror.server.jsoc.files import KINDS
-from mirror.server.requests import demand_of
+from mirror.server.jsoc.files import KINDS, what_is_asked
+from mirror.server.requests import PRINCIPAL, demand_of
 from mirror.services.cutouts.cutouts import Several
+from mirror.services.films import FilmRequest, film_line
 from mirror.services.quicklook.cutout import Window
 
 if TYPE_CHECKING:
+    from mirror.api.contract import Nothing
+    from mirror.api.exports import Job
     from mirror.server.jsoc.files import FileResponses
     from mirror.services.cutouts.cutouts import Cutouts, FitsFile
+    from mirror.services.films import Films
 
 _KIND, NOT_MODIFIED, SEVERAL = KINDS[".fits"], 304, 300
 
@@ -89,3 +103,26 @@ def _window(asked: CutoutQuery) -> Window:
 
 def _since(text: str | None) -> float | None:
     return None if text is None else parse_time(text)
+
+
+class FilmsApi:
+    """The handlers of /api/films."""
+
+    def __init__(self, films: Films) -> None:
+        self._films = films
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve everything at its path."""
+        serve(router, FILM, self.film)
+        serve(router, FILM_FILE, self.file)
+
+    async def film(self, request: web.Request, asked: FilmBody) -> Job:
+        """Begin a film."""
+        principal = request.get(PRINCIPAL)
+        wanted = FilmRequest(export_of(asked.ds, asked.seg, asked.n), asked.size, asked.fps, asked.step, asked.fetch)
+        return film_line(await self._films.start(wanted, principal.who if principal else ""))
+
+    async def file(self, request: web.Request, _: Nothing) -> web.StreamResponse:
+        """The MP4, or parts of it, as players request them."""
+        film_id = request.match_info["id"]
+        return web.FileResponse(self._films.file(film_id), headers={"Content-Type": FILM_FILE.media[0]})

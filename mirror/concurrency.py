@@ -104,6 +104,13 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and return once all have ended, however they do."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 #: Seconds after which a task that runs on although it was cancelled is cancelled again.
 AGAIN = 1.0
 

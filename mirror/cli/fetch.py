@@ -24,7 +24,8 @@ from rich.progress import (
 
 from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
-from mirror.cli.export import begin, wait_for, why_failed
+from mirror.cli.export import begin, why_failed
+from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (

@@ -13,7 +13,7 @@ import click
 from mirror.api.contract import Asked, Endpoint
 from mirror.api.exports import CANCEL, Job, ListedFile
 from mirror.api.images import FILM, FILM_FILE, FITS, CutoutQuery, FilmBody
-from mirror.cli.fill import wait_for
+from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show, warn_if_stale
 from mirror.cli.support.parameters import GivenPath, segment_names, series_names

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from typing import Any
 
@@ -32,6 +30,7 @@ from mirror.api.maintenance import (
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, size_option
 from mirror.cli.support.parameters import segment_names, series_names
+from mirror.client.connection import user_name
 from mirror.config.readers import duration
 from mirror.humanize import counted, in_words
 
@@ -82,7 +81,7 @@ def pin(
             remark("no pins yet; add some with `mirror pin RECORDSET`")
         return
     body = PinBody(
-        ds=recordset, seg=given["seg"] or "", n=limit, owner=owner or _user(), seconds=given["seconds"],
+        ds=recordset, seg=given["seg"] or "", n=limit, owner=owner or user_name(), seconds=given["seconds"],
         reason=given["reason"] or "",
     )  # fmt: skip
     if remove:
@@ -101,13 +100,6 @@ def _tell(answer: object, text: str, form: Form) -> None:
         remark(text)
     else:
         show(answer, form)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        return str(os.getuid())
 
 
 @click.command

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from mirror.api.contract import LARGEST
+from mirror.api.reading import shown
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
@@ -130,12 +131,13 @@ async def _watch(request: web.Request, scope: asyncio.Timeout, look: float) -> N
 
 
 # ---- bodies --------------------------------------------------------------------------------------
-# To the mirror's own API and pages: JSON texts, forms, whole numbers. JSON is read within limits that no honest client reaches: depth, 64 bits, finite numbers, valid Unicode.
+# To the mirror's own API and pages: JSON texts, forms, whole numbers. JSON is read within limits that no honest client
+# reaches: depth, 64 bits, finite numbers, valid Unicode.
 
 #: The deepest nesting of lists and objects.
 _DEEPEST = 32
-#: The most characters of a number, and of a value that an error repeats.
-_DIGITS, _SHOWN = 40, 100
+#: The most characters of a number.
+_DIGITS = 40
 #: Fields of a form, more than any page has.
 _FIELDS = 100
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -176,7 +178,7 @@ def whole(text: str, name: str, default: int) -> int:
         return default
     found = _WHOLE.fullmatch(text.strip())
     if found is None or abs(int(found[0])) > LARGEST:
-        raise BadRequest(f"{name} is {_shown(text)}, no whole number; expected a whole number of at most 64 bits")
+        raise BadRequest(f"{name} is {shown(text)}, no whole number; expected a whole number of at most 64 bits")
     return int(found[0])
 
 
@@ -213,11 +215,6 @@ def _finite(digits: str, what: str) -> float:
 
 def _refuse(what: str, reason: str) -> NoReturn:
     raise BadRequest(f"{what} {reason}")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 # ---- other mirrors that ask ----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mirror.api import fills as api
 from mirror.concurrency import Bounded, SingleFlight
 from mirror.coverage.coverage import Box
-from mirror.coverage.plan import Forward, extreme_position, need
+from mirror.coverage.plan import Forward, extreme_position, has_where, need
 from mirror.drms.exportrules import ALL_SEGMENTS, with_quality_filter
 from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, RecordSetQuery, Selection, Where, WhereFilter
@@ -267,7 +267,7 @@ class Estimates:
             return Estimate(None, None, None, None, None, None, counted=False, notes=(note,))
         if resolved is None:
             return Estimate()
-        whole = _without_conditions(resolved) if _has_conditions(resolved) else resolved
+        whole = _without_conditions(resolved) if has_where(resolved) else resolved
         open_ended = extreme_position(matching) is not None
         counted = _at_most(await self._count(whole, matching if open_ended else records), n)
         found = Estimate(
@@ -280,7 +280,7 @@ class Estimates:
             found = replace(
                 found, notes=(*found.notes, "records without an image are counted as if they had one")
             )
-        elif _has_conditions(matching) and not open_ended:
+        elif has_where(matching) and not open_ended:
             chosen = _at_most(await self._count(resolved, matching), n)
         tally = await self._standing.tally(_scope(whole, resolved, segments))
         return await self._with_files(found, chosen, tally, resolved, segments)
@@ -320,7 +320,7 @@ class Estimates:
             return _guessed(boxes, gaps, tally, str(problem) or f"no answer within {PATIENCE:g} s")
         if isinstance(boxes, Forward):
             return _Counted(total, total, notes=(f"JSOC answers this each time: {boxes.reason}",))
-        loose = 0 if _has_conditions(resolved) else await self._loose(series, gaps)
+        loose = 0 if has_where(resolved) else await self._loose(series, gaps)
         return _Counted(total, max(0, total - max(0, tally - loose)))
 
     def _gaps(self, series: Series, boxes: Sequence[Box]) -> list[Box]:
@@ -420,16 +420,12 @@ def _with_images(part: RecordSet, series: Series) -> Selection:
     return bind(with_quality_filter(RecordSetQuery((part,)), series).sets[0], series)
 
 
-def _has_conditions(selection: Selection) -> bool:
-    return any(isinstance(f, WhereFilter) for f in selection.filters)
-
-
 def _without_conditions(selection: Selection) -> Selection:
     """What a fill fetches of a selection: its prime keys limit it, a condition does not.
 
     A condition that asks for all versions stays: it changes which records there are.
     """
-    if selection.all_versions or not _has_conditions(selection):
+    if selection.all_versions or not has_where(selection):
         return selection
     source = replace(
         selection.source, filters=tuple(f for f in selection.source.filters if not isinstance(f, Where))

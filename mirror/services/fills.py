@@ -30,7 +30,7 @@ from mirror.api.contract import UNSET
 from mirror.api.coverage import Gap, Gaps
 from mirror.api.exports import ENDED_STATES, Job, Waits
 from mirror.api.fills import Fill
-from mirror.concurrency import nap
+from mirror.concurrency import cancel, nap
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.intervals import MAX
 from mirror.coverage.plan import Forward, need
@@ -229,8 +229,7 @@ class Fills:
             raise UnknownName(f"no fill {fill_id!r}; see `mirror jobs` for IDs")
         if fill_id in self._running:
             run, task = self._running[fill_id]
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
             if not run.job.ended:
                 await self._change(run, state="cancelled", next_try=None)
         return self._jobs[fill_id]
@@ -250,9 +249,7 @@ class Fills:
     async def stop(self) -> None:
         """End all work; it continues at the next start."""
         tasks = [task for _, task in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
     async def gaps(self, ds: str) -> tuple[tuple[Series, Box], ...]:
         """What is not cached of a record set; Refused for one whose records only JSOC can determine."""
@@ -345,9 +342,7 @@ class Fills:
                 if run.trouble is not None and not flying:
                     await self._rest(run)
         finally:
-            for task in flying:
-                task.cancel()
-            await asyncio.gather(*flying, return_exceptions=True)
+            await cancel(*flying)
         run.spans = later
 
     async def _piece(self, run: _Run, span: _Span, later: deque[_Span]) -> None:

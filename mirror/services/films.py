@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from mirror.api.exports import Job, JobFile
+from mirror.concurrency import cancel
 from mirror.drms.export import ExportRequest
 from mirror.errors import BadRequest, MirrorError, NotHeld, OutOfTime, Refused, TooMany, UnknownName
 from mirror.humanize import counted, stamp
@@ -188,8 +189,7 @@ class Films:
     async def _end(self, film_id: str) -> None:
         task = self._tasks.get(film_id)
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
             if not self._jobs[film_id].ended and not self._stopping:  # it had not begun
                 self._change(film_id, state="cancelled")
 

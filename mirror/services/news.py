@@ -26,6 +26,7 @@ import msgspec
 from mirror import __version__
 from mirror.api.contract import encoded
 from mirror.api.news import NewsItem
+from mirror.concurrency import cancel
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.coverage import Box, Region
 from mirror.coverage.intervals import MAX, Steps
@@ -108,8 +109,7 @@ class News:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel(self._task)
 
     @property
     def feed(self) -> str:

@@ -59,6 +59,11 @@ class RequestedFile:
         """How to get it, if it is online."""
         return SegmentFile(self.path, self.owner, self.day)
 
+    @property
+    def key(self) -> tuple[int, str]:
+        """The number of the record that owns it, and the segment there."""
+        return self.owner.recnum, self.owner.segment
+
 
 def requested_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[RequestedFile]:
     """The files of these records: of the named segments, or of all; UnknownName for an unknown segment."""

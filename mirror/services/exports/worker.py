@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import SingleFlight, nap
+from mirror.concurrency import SingleFlight, cancel, nap
 from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError, StorageError, UpstreamBroken, UpstreamRefused
 from mirror.services.exports.cutting import given_up, next_try, passes
@@ -171,8 +171,7 @@ class ExportJobs:
         """End a job that has not ended: it has failed. Files under way still arrive, and are kept."""
         work, task = self._tasks.get(job.id, (None, None))
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
         now = await self._jobs.get(job.id)
         if now is None or now.finished:
             return
@@ -184,9 +183,7 @@ class ExportJobs:
     async def stop(self) -> None:
         """End; the jobs continue at the next start."""
         tasks = [task for _, task in self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
     # ---- one job ---------------------------------------------------------------------------------
 

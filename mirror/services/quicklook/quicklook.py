@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import Bounded
+from mirror.concurrency import Bounded, cancel
 from mirror.drms.export import ExportRequest
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused, StorageError, UnknownName
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
@@ -347,8 +347,7 @@ class PicturesAhead:
     async def stop(self) -> None:
         """End all work."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel(self._task)
 
     async def _work(self) -> None:
         while self._waiting:

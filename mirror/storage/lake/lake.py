@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import cancel, to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
@@ -183,9 +183,7 @@ class Lake:
 
     async def stop(self) -> None:
         """End the sealing for which nobody waits."""
-        for task in (running := list(self._soon.values())):
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel(*self._soon.values())
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The names, types and comments of the columns of a series' tables, sealed or not."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from mirror.drms.where.exact import quote
 from mirror.storage.index.layout import quoted
 
 if TYPE_CHECKING:
@@ -238,24 +239,20 @@ class CatalogueTable:
 def write_catalogue(place: Path, tables: Iterable[CatalogueTable]) -> None:
     """Write a new file with a view of each table; duckdb.Error if it cannot be written."""
     with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as connection:
-        connection.execute(f"ATTACH {_literal(str(place))} AS made (STORAGE_VERSION '{_FORMAT}')")
+        connection.execute(f"ATTACH {quote(str(place))} AS made (STORAGE_VERSION '{_FORMAT}')")
         connection.execute("USE made")
         for table in tables:
             schema, _, name = table.name.partition(".")
             full = f"{quoted(schema)}.{quoted(name)}"
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
             connection.execute(f"CREATE VIEW {full} AS {_select(table)}")
-            connection.execute(f"COMMENT ON VIEW {full} IS {_literal(table.note)}")
+            connection.execute(f"COMMENT ON VIEW {full} IS {quote(table.note)}")
         connection.execute("USE memory")
         connection.execute("DETACH made")
 
 
 def _select(table: CatalogueTable) -> str:
     if table.files:
-        return f"SELECT * FROM read_parquet([{', '.join(_literal(str(file)) for file in table.files)}])"
+        return f"SELECT * FROM read_parquet([{', '.join(quote(str(file)) for file in table.files)}])"
     columns = ", ".join(f"NULL::{c.type} AS {quoted(c.name)}" for c in table.columns)
     return f"SELECT {columns} WHERE false"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from aiohttp import web
 
-from mirror.app import (
-    DATABASE,
-    Browsing,
-    _app,
-    background,
-    browsing,
-    exporting,
-    open_core,
-)
+from mirror.app import Browsing, application, background, browsing, exporting
 from mirror.config.loading import check_access
+from mirror.core import DATABASE, open_core
 from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS
 from mirror.server.api.monitoring import Events, Health
@@ -160,7 +153,7 @@ async def build(
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # before everything but fills: it brings what others write
         stops.push_async_callback(core.fills.stop)
-        app, events = _app(core, making, kept, faced, health, stops)
+        app, events = application(core, making, kept, faced, health, stops)
         await making.worker.resume()
         await core.fills.resume()
         faced.films.resume()

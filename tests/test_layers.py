@@ -18,6 +18,7 @@ LAYERS = (
     ("processes",),
     ("daemon",),
     ("app",),
+    ("core",),
     ("server.app",),
     ("server.pages",),
     ("server.api",),

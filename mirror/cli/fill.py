@@ -11,9 +11,8 @@ from mirror.api.exports import JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
 from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import json_option, remark, show
-from mirror.cli.support.parameters import series_names
+from mirror.cli.support.parameters import series_names, why_empty
 from mirror.client.connection import RemoteError
 from mirror.humanize import duration
 

@@ -10,9 +10,8 @@ import click
 from mirror.api.contract import plain
 from mirror.api.freshness import CHANGES, SET_POLICY, ChangesQuery, PolicyBody
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import meant
 from mirror.cli.support.output import Form, form_options, json_option, remark, show
-from mirror.cli.support.parameters import series_names
+from mirror.cli.support.parameters import meant, series_names
 from mirror.humanize import counted
 
 

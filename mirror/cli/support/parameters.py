@@ -1,4 +1,4 @@
-"""Parameters that several commands have: files and folders, and names that the shell completes.
+"""Parameters that several commands have: files and folders, names that the shell completes, names that may be meant.
 
 Series are completed, and keywords and segments of the series named on the command line. A running mirror is asked, with a
 short timeout; without one nothing is completed, and nothing is started for it.
@@ -14,8 +14,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, split_arg_string
 
-from mirror.api.search import NAMES, NamesQuery
+from mirror.api.search import NAMES, SEARCH, SERIES, NamesQuery, SearchQuery
 from mirror.cli.support.daemon import Daemon
+from mirror.humanize import near
 
 #: Seconds within which the mirror must answer: somebody has just pressed the key.
 PATIENCE = 2.0
@@ -88,3 +89,21 @@ class GivenPath(click.Path):
             what = "folder" if not self.file_okay else "file" if not self.dir_okay else "file or folder"
             self.fail(f"it is empty; expected the name of a {what}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def why_empty(daemon: Daemon, recordset: str) -> str:
+    """Why a record set has no records, such as when its series begins; "" if it has some, or the reason is unknown."""
+    try:
+        found = daemon.ask(SEARCH, SearchQuery(ds=recordset, key="*recnum*", n=1))
+    except click.ClickException:
+        return ""
+    return found.note or ""
+
+
+def meant(daemon: Daemon, name: str) -> str:
+    """The cached series that may have been meant by an unknown name, to be appended to the error."""
+    known = [line.series for line in daemon.ask(SERIES)]
+    if name.lower() in map(str.lower, known):
+        return ""
+    found = near(name, known)
+    return f"; did you mean {' or '.join(found)}?" if found else "; no series of that name is cached"

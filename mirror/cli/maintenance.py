@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 from msgspec.structs import replace
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mirror.api.maintenance import (
     BEGIN_CHECK,
@@ -244,6 +242,9 @@ def check(
 
 def _watched(daemon: Daemon, answer: CheckProgress) -> CheckProgress:
     """Wait for the end, with a line that shows the progress."""
+    from rich.console import Console  # noqa: PLC0415  (only here, since loading it takes long)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

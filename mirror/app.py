@@ -99,9 +99,9 @@ from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
 from mirror.services.sql.jsoc_tables import RecordSets, WhereSearch
+from mirror.services.sql.messages import Limits
 from mirror.services.sql.mirror_tables import CatalogueTables
 from mirror.services.sql.processes import WorkerLimits, Workers
-from mirror.services.sql.question import Limits
 from mirror.services.sql.service import Analytics, SavedQueries
 from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
 from mirror.services.subscriptions.files import SyncFiles

@@ -23,7 +23,7 @@ from mirror.drms.slots import slot_axis
 from mirror.drms.timecolumn import MISSING, parse_printed_times
 from mirror.drms.times import format_time, is_missing_time, parse_time
 from mirror.drms.where.exact import quote
-from mirror.services.sql.question import View
+from mirror.services.sql.messages import View
 from mirror.storage.lake.columns import EPOCH, utc
 
 if TYPE_CHECKING:

@@ -38,9 +38,8 @@ from mirror.drms.where.exact import quote
 from mirror.errors import BadRequest, Refused, SyntaxProblem
 from mirror.services.sql import functions
 from mirror.services.sql.encoding import encoder
-from mirror.services.sql.frames import Kind, write_frame, write_json
 from mirror.services.sql.jsoc_calls import find_calls, rewritten
-from mirror.services.sql.question import Missing, Question, Rows, Supply, View
+from mirror.services.sql.messages import Kind, Missing, Question, Rows, Supply, View, write_frame, write_json
 from mirror.services.sql.statements import (
     Forbidden,
     check,

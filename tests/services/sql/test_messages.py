@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mirror.services.sql.frames import PIPE, Kind, Pipe, write_frame, write_json
+from mirror.services.sql.messages import PIPE, Kind, Pipe, write_frame, write_json
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """What the daemon and a worker say to each other: questions, the tables that are missing, frames of answers.
 
-A question is a statement with the form of its answer and its limits.
-
-A question goes to the worker as a line of JSON, and so does each supply of tables. Their binary data follow the line.
+A question is a statement with the form of its answer and its limits. It goes to the worker as a line of JSON, and so
+does each supply of tables. Their binary data follow the line.
 """
 
 from __future__ import annotations

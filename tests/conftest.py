@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests import failures
 from tests.kinds import KINDS, is_shared, kind_of, watched
 
 settings.register_profile(
@@ -110,3 +111,28 @@ def _logging_as_it_was():
         if handler not in handlers and type(handler).__module__.partition(".")[0] != "_pytest":
             root.removeHandler(handler)
             handler.close()
+
+
+# ---- what a run says about its failures ----------------------------------------------------------------
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return failures.parameter_id(val)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    if report.failed:
+        failures.shorten(report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name the failed tests, after all else that pytest writes: where an output is cut, its end is kept."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or hasattr(config, "workerinput"):
+        return
+    for line in failures.in_short([*terminal.stats.get("failed", ()), *terminal.stats.get("error", ())]):
+        terminal.write_line(line, red=True)

@@ -300,7 +300,7 @@ async def test_whoever_hangs_up_before_the_first_byte_ends_the_statement(mirror,
     asking = asyncio.ensure_future(mirror.get(path, params))
     pid = await busy(mirror)
     asking.cancel()
-    async with asyncio.timeout(20.0):  # the statement has no end of its own
+    async with asyncio.timeout(PATIENCE):  # the statement has no end of its own
         await ended(pid)
     assert await rows(mirror, "SELECT 1") == [[1]]
 

@@ -71,7 +71,7 @@ def exchanges():
 async def client(archive, exchanges):
     once = Pacer(2, retries=Retries(attempts=1))
     client = UpstreamClient(
-        archive.url, timeout=5, agent=user_agent("a@b.org"), on_request=exchanges.append, pacer=once
+        archive.url, timeout=180, agent=user_agent("a@b.org"), on_request=exchanges.append, pacer=once
     )
     yield client
     await client.close()

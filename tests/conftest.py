@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import providers
 
 from tests import failures
 from tests.kinds import KINDS, is_shared, kind_of, watched
@@ -25,6 +26,8 @@ settings.register_profile(
 )
 settings.register_profile("deep", parent=settings.get_profile("steady"), derandomize=False, max_examples=2000)
 settings.load_profile("steady")
+# Otherwise examples would have constants of the modules that happen to be loaded: another run, or worker, had others.
+providers._get_local_constants = lambda: providers._local_constants
 
 #: A file system in memory, and the bytes that must be free there: containers often have 64 MB.
 MEMORY, ENOUGH = Path("/dev/shm"), 3_000_000_000

@@ -12,6 +12,7 @@ from mirror.drms.times import parse_time
 from mirror.storage.index import reader
 from tests.filelab import file_lab, synthetic
 from tests.lab import Lab, lab, rows, sql
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"

@@ -109,7 +109,8 @@ def _logging_as_it_was():
     yield
     logging.raiseExceptions = raising
     for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+        if (logger := logging.getLogger(name)).level != level:
+            logger.setLevel(level)  # which forgets what all others have found out
     for handler in root.handlers[:]:
         if handler not in handlers and type(handler).__module__.partition(".")[0] != "_pytest":
             root.removeHandler(handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from tests.chainlab import chain_lab, file_chain
 from tests.lab import JSOC_INFO, lab
@@ -129,8 +128,7 @@ async def test_records_that_are_held_are_given_by_number_without_asking(tmp_path
 
 async def test_a_mirror_that_points_at_itself_says_so(tmp_path):
     async with lab(tmp_path) as a:
-        a.port = unused_port()
-        await a.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.port}")
+        await a.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.reserve()}")
         answer = await a.ask(SPAN)
         assert answer.json["status"] == 1
         assert "loop of mirrors" in answer.json["error"]
@@ -138,8 +136,7 @@ async def test_a_mirror_that_points_at_itself_says_so(tmp_path):
 
 async def test_two_mirrors_that_point_at_each_other_say_so(tmp_path):
     async with chain_lab(tmp_path) as (a, b):
-        a.port = unused_port()
-        await b.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.port}")
+        await b.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.reserve()}")
         await a.restart(MIRROR_UPSTREAM__URL=b.url)
         for mirror in (a, b):
             answer = await mirror.ask(SPAN)
@@ -155,8 +152,7 @@ async def test_two_mirrors_that_point_at_each_other_say_so(tmp_path):
 async def test_a_circle_does_not_hide_what_is_held(tmp_path):
     async with chain_lab(tmp_path) as (a, b):
         await b.recnums(SPAN)
-        a.port = unused_port()
-        await b.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.port}")
+        await b.restart(MIRROR_UPSTREAM__URL=f"http://127.0.0.1:{a.reserve()}")
         await a.restart(MIRROR_UPSTREAM__URL=b.url)
         assert (await b.ask(SPAN)).plan == "local"
 

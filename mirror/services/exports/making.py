@@ -26,7 +26,13 @@ from mirror.services.exports.cutting import (
     why_indivisible,
 )
 from mirror.services.exports.jobs import JobFile, is_before
-from mirror.services.exports.segment_files import FileLocation, check_files, check_names, distinct_names
+from mirror.services.exports.segment_files import (
+    FileLocation,
+    check_files,
+    check_names,
+    distinct_names,
+    label,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -220,7 +226,7 @@ class ExportMaking:
 
 def _shown(plan: Plan, wanted: RequestedFile) -> str:
     """The record as the index shows it."""
-    return f"{wanted.record}{{{wanted.segment}}}" if plan.request.protocol.as_is else wanted.record
+    return label(plan.series, wanted) if plan.request.protocol.as_is else wanted.record
 
 
 def _no_file(plan: Plan, wanted: RequestedFile) -> JobFile:

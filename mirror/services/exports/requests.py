@@ -28,7 +28,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, is_readable, request_of, request_text
-from mirror.services.exports.segment_files import FileLocation
+from mirror.services.exports.segment_files import FileLocation, RequestedFile, label
 from mirror.wire.export import AddressRequest
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _immediate(plan: Plan, held: dict[tuple[int, str], Holding]) -> Immediate:
         holding = held.get(w.key)
         path = w.path or (holding.path if holding else "")
         if path:
-            files.append(ExportFile(f"{w.record}{{{w.segment}}}", path))
+            files.append(ExportFile(label(plan.series, w), path))
     size = megabytes(sum(h.blob.size for h in held.values())) or 1
     records = len({f.record.rpartition("{")[0] for f in files})
     return Immediate(records, size, tuple(files), plan.request.method, plan.request.protocol.text)

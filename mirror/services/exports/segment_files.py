@@ -124,6 +124,17 @@ def _day(layout: Layout, fields: dict[str, str]) -> str:
 LINKED = "link via "
 
 
+def label(series: Series, wanted: RequestedFile) -> str:
+    """The record with its segment in braces, as JSOC lists an archived file.
+
+    A linked segment has the name of its target there, which is that of the file.
+    """
+    segment, name = series.segment(wanted.segment), wanted.segment
+    if segment is not None and segment.protocol.startswith(LINKED):
+        name = wanted.file.rpartition(".")[0] or name
+    return f"{wanted.record}{{{name}}}"
+
+
 def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:
     """The files, each with a name that leads to it: linked files must not have the name of one of the record's own.
 

@@ -112,6 +112,10 @@ class Search:
         spare = spare or self._records.spare()
         return [await self._bound(s, ds, demand, spare) for s in await self._parsed(ds)]
 
+    async def is_one_set(self, ds: str) -> bool:
+        """True if a query is a single record set."""
+        return len(await self._parsed(ds)) == 1
+
     async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
         return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 

@@ -17,9 +17,10 @@ from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.services.search.columns import PSEUDO_NAMES, FoundRecords, answer
+from mirror.services.search.columns import FoundRecords, answer
 from mirror.services.search.names import unknown_keyword, unknown_link, unknown_segment
 from mirror.storage.index.blocks import BlockRows
+from mirror.storage.index.layout import PSEUDO_NAMES
 from mirror.wire.info import ALL
 
 if TYPE_CHECKING:

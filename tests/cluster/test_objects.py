@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from mirror.cluster import objects as module
-from mirror.cluster.mark import LOOKED, Mark
+from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.objects import Objects, open_objects, probe
 from mirror.errors import (
     ConfigError,
@@ -210,7 +210,6 @@ async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said
         with pytest.raises(kind, match=said) as problem:
             await probe(store)
         assert "\n" not in str(problem.value)
-
 
 
 async def test_what_keeps_a_store_from_its_work_is_remembered_until_it_answers(monkeypatch):

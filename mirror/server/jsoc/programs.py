@@ -20,13 +20,11 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.jsoc.sendfile import LARGE, send_whole
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, is_mirror, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
-from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
-from mirror.wire.export import decode_fetch, wanted_format
+from mirror.wire.export import decode_address, decode_fetch, encode_address_answer, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 from mirror.wire.info import (
     RsListRequest,
@@ -51,20 +49,21 @@ from mirror.wire.show_info import (
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from aiohttp.typedefs import Handler
+
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
-    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.structures import Listing
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.server.mirror_chain import Chain
+    from mirror.server.requests import Chain
     from mirror.services.exports.assembling import FullPrecision
     from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
     from mirror.services.search.search import Found, Search
     from mirror.services.search.whole import WholeAnswers
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
 #: Records above which an answer is made in a thread: below that it is done before a thread would wake up.
@@ -279,8 +278,6 @@ class Programs:
 
     def _told(self, found: Found[Any]) -> dict[str, str]:
         return cache_headers(found.origin, found.checked_at, self._now())
-
-
 
 
 def _since(started: float) -> float:

@@ -33,7 +33,7 @@ from mirror.coverage.plan import (
     restricts_keys,
 )
 from mirror.coverage.wording import describe
-from mirror.drms.recordset import RecordSet
+from mirror.drms.recordset import RecordSet, WhereFilter
 from mirror.errors import (
     ClusterAway,
     MirrorError,
@@ -218,11 +218,15 @@ class Records:
             if end_is_jsocs(resolved.selection, n):
                 told = await self._undecided(resolved.selection, question, _OWN_END)
                 return replace(told, origin=max(told.origin, least))
-            ready = await self._make_ready(resolved.selection, question)
+            versions = await self._versions_at_jsoc(resolved.selection, question)
+            ready = versions or await self._make_ready(resolved.selection, question)
             if isinstance(ready, Read):
                 return replace(ready, origin=max(ready.origin, least))
             version = self._index.version(selection.series)
             selected = await self._index.select(resolved.selection, n)
+            versions = await self._versions_at_jsoc(resolved.selection, question)  # a check may just have found it
+            if versions is not None:
+                return replace(versions, origin=max(versions.origin, least))
             if not selected.undecided:
                 if ready.origin is CacheStatus.FILLED and not n:
                     await self._answers.keep_decided(resolved.selection, selected.rows)
@@ -234,6 +238,20 @@ class Records:
         except (NotHeld, OverBudget) as problem:
             told = await self._however_old(resolved.selection, question, problem)
         return replace(told, origin=max(told.origin, least))
+
+    async def _has_withdrawn(self, selection: Selection) -> bool:
+        """True if a condition sees versions that are kept here, and that JSOC may have withdrawn."""
+        sees_all = any(isinstance(f, WhereFilter) and f.all_versions for f in selection.filters)
+        return sees_all and await self._index.has_withdrawn(selection.series)
+
+    async def _versions_at_jsoc(self, selection: Selection, question: _Question) -> Read | None:
+        """JSOC's answer to a condition on all versions, if it may have withdrawn some; None if not, or it is away."""
+        if not await self._has_withdrawn(selection):
+            return None
+        try:
+            return await self._undecided(selection, question, _WITHDRAWN)
+        except NotHeld:
+            return None
 
     async def _locate(self, selection: Selection, question: _Question) -> Located | Read:
         resolved = await self._extremes.resolve(selection, question.demand)
@@ -277,7 +295,7 @@ class Records:
             return Count(0, least)
         plain = resolved.selection
         plan = await self._plan(plain, demand)
-        if isinstance(plan, Local):
+        if isinstance(plan, Local) and not await self._has_withdrawn(plain):
             total, unknown = await self._index.tally(plain)
             if not unknown:
                 return Count(_at_most(total, n), least)
@@ -484,6 +502,7 @@ class Records:
 
 
 _OWN_END = "only JSOC knows which versions are the latest"
+_WITHDRAWN = "JSOC has withdrawn records of this series, whose versions are still cached"
 _UNDECIDED = "the printed values are not precise enough to evaluate the condition"
 
 

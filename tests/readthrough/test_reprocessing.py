@@ -55,6 +55,28 @@ async def test_a_scattered_reprocessing_costs_one_request_a_hundred_records(mirr
     assert sum(n for what, n in await since(mirror, before) if what == "records") == len(new)
 
 
+async def test_versions_that_jsoc_has_withdrawn_are_in_no_answer_once_that_is_known(mirror):
+    span, first = "hmi.v_45s[2014.01.01_TAI/3m]", "hmi.v_45s[2014.01.01_TAI]"
+    every, some = span + "[! 1=1 !]", span + "[! CAMERA < 9 !]"
+    for _ in range(2):
+        await mirror.reprocess(first)
+    assert len(await mirror.recnums(every)) == 6
+    url = mirror.simulator.make_url("/_simulator/withdraw")
+    async with mirror.session.post(url, json={"ds": first}) as answer:
+        assert answer.status == 200
+    mirror.clock.forward(days=100)
+    for ds in (every, some, span):
+        assert await mirror.recnums(ds) == await mirror.upstream(ds)
+    before = len(await mirror.log())
+    for ds in (every, some):
+        assert len(await mirror.recnums(ds)) == 3
+        counted = await mirror.get(JSOC_INFO, {"op": "rs_summary", "ds": ds})
+        assert int(counted.json["count"]) == 3
+    assert len(await mirror.log()) <= before + 2, "a count each, at most"
+    await mirror.faults({"fault": "outage"})
+    assert len(await mirror.recnums(every)) == len(await mirror.recnums(some)) == 3
+
+
 async def test_what_was_processed_twice_is_known_by_its_last_version(mirror):
     span = "hmi.v_45s[2014.01.01_TAI/1h]"
     await mirror.recnums(span)

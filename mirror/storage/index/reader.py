@@ -399,6 +399,12 @@ class Reader:
             found |= await self._numbers(series, f"SELECT recnum FROM {table} WHERE {predicate}", [])
         return frozenset(found)
 
+    async def has_withdrawn(self, series: Series) -> bool:
+        """True if JSOC has withdrawn a record of the series: its versions are kept here, and JSOC has none of them."""
+        sql = "SELECT 1 FROM mirror.changes WHERE series = ? AND new_recnum IS NULL LIMIT 1"
+        name = series.name.lower()
+        return await self._database.read(lambda cursor: cursor.execute(sql, [name]).fetchone()) is not None
+
     async def lacking(self, series: Series, predicate: str, *, all_versions: bool = False) -> frozenset[int]:
         """Those of ``recnums`` kept before the series got one of its keywords, segments or links."""
         narrow = self._held[series.name.lower()].narrow

@@ -344,7 +344,6 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-
 #: How a file comes to be what is no configuration, and what is said of it.
 NO_FILES = {
     "pipe": (_fifo, "cannot be read: it is a named pipe; expected a file"),

@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         ("browser", "walks through pages"),
     ):
         config.addinivalue_line("markers", f"{kind}: {words} (set by what a module imports)")
+    for name in ("CI", "BUILD_NUMBER"):  # with these pytest writes whole differences: of two large files, for minutes
+        os.environ.pop(name, None)
     # Stores of tests need not outlast them. Whoever wants them on a disk says where: TMPDIR=/var/tmp
     if not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys() and _is_roomy(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)

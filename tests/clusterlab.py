@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster import check as mark
 from mirror.cluster import database as sessions
-from mirror.cluster import mark
 from mirror.cluster import objects as stores
 from tests.lab import Lab, lab
 from tests.servers import database

@@ -138,7 +138,7 @@ async def test_objects_of_another_cluster_are_refused(tmp_path):
 
 
 async def test_a_store_that_lies_about_create_only_puts_is_refused(tmp_path, monkeypatch):
-    from mirror.cluster import mark
+    from mirror.cluster import check as mark
     from mirror.cluster.objects import Objects, probe
 
     async def put(self, key, data):

@@ -291,7 +291,7 @@ async def test_an_export_that_is_cancelled_has_failed_and_fetches_no_more(tmp_pa
 
 
 async def test_the_same_fill_is_begun_once_and_too_many_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mirror.services.fills.fills.MOST", 2)
+    monkeypatch.setattr("mirror.services.fills.MOST", 2)
     async with lab(tmp_path, **SMALL) as mirror:
         go, _ = held_up(mirror, _long)
         first, second = (await begin(mirror, DAY)).json["id"], (await begin(mirror, DAY)).json["id"]

@@ -14,7 +14,7 @@ import pytest
 
 from mirror.errors import BadRequest, OutOfTime, TooLarge
 from mirror.services.sql.confinement import Confinement
-from mirror.services.sql.question import Question
+from mirror.services.sql.messages import Question
 from mirror.services.sql.worker import Engine
 from tests.services.sql.conftest import MEMORY, Sql
 from tests.waiting import PATIENCE

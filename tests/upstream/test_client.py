@@ -12,9 +12,9 @@ from mirror.errors import BadRequest, UpstreamBroken, UpstreamRefused, UpstreamU
 from mirror.upstream.client import Exchange, UpstreamClient, checked, series_of
 from mirror.upstream.pacing import Pacer, Retries
 from mirror.upstream.transport import user_agent
-from mirror.wire.address import AddressAnswer, AddressRequest, encode_address_answer
 from mirror.wire.answer import encode_error
 from mirror.wire.catalogue import SeriesEntry, encode_show_series, encode_showextseries
+from mirror.wire.export import AddressAnswer, AddressRequest, encode_address_answer
 from mirror.wire.info import RsListRequest, encode_summary
 from mirror.wire.params import decode_body, decode_params
 from mirror.wire.rs_list import RsList, SegmentColumn, encode_rs_list

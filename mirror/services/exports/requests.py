@@ -28,7 +28,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, is_readable, request_of, request_text
-from mirror.services.exports.segment_files import FileLocation, RequestedFile, label
+from mirror.services.exports.segment_files import FileLocation, label
 from mirror.wire.export import AddressRequest
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
 from tests import failures
-from tests.kinds import KINDS, is_shared, kind_of, watched
+from tests.kinds import KINDS, has_properties, is_shared, kind_of, watched
 
 settings.register_profile(
     "steady",
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(kind_of(item.path)) is None:
             item.add_marker(kind_of(item.path))
-    items.sort(key=lambda item: -KINDS.index(kind_of(item.path)))
+    items.sort(key=lambda item: (-KINDS.index(kind_of(item.path)), not has_properties(item.path)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.assertion import util
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
@@ -93,7 +94,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item):
-    """A unit test that starts a process or a server fails: its mark would tell something untrue."""
+    """A unit test that starts a process or a server fails: its mark would tell something untrue. Large values are told briefly."""
+    if util._reprcompare is not None:  # of this test alone
+        util._reprcompare = failures.briefly(util._reprcompare)
     if item.get_closest_marker("unit") is None:
         return (yield)
     with watched() as found:

@@ -38,6 +38,17 @@ def test_a_report_is_a_screen_or_two_however_much_differs():
     assert max(map(len, text.splitlines())) < failures.WIDTH + 100
 
 
+def test_differences_of_large_values_are_not_looked_for():
+    told = failures.briefly(lambda op, left, right: "in full")
+    assert told("==", b"x" * 10, {"a": [b"y" * 10]}) == "in full"
+    for left in (b"x" * 10**6, {"a": [("y" * 10**6,)]}, list(range(10**6)), {"b": {1: {"z" * 10**6}}}):
+        text = told("==", left, left)
+        assert text is not None and " == " in text and len(text) < 3 * failures.REASON
+    with pytest.raises(AssertionError) as caught:
+        assert {"a": b"x" * 5_000_000} == {"a": b"x" * 4_999_999 + b"y"}
+    assert len(str(caught.value)) < 3 * failures.REASON
+
+
 def test_a_long_parameter_is_named_by_how_it_begins_and_its_length():
     assert failures.parameter_id("x" * 10**6) == "x" * failures.PARAMETER + "...1000000"
     assert failures.parameter_id(b"\xff\x00" * 10**6) == "\xff\x00" * (failures.PARAMETER // 2) + "...2000000"

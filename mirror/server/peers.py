@@ -85,6 +85,21 @@ class Peers:
             there = "does not answer" if address else "is not there now"
             raise UnknownName(f"{found[0]} was made by {name}, another mirror of this cluster, which {there}; try again once it is back") from problem
 
+    async def made(self, request: web.Request, request_id: str) -> web.StreamResponse | None:
+        """The answer to this export request of the mirror that has the identical one under an id.
+
+        None if that mirror does not answer, or is gone: then the export is made or continued here.
+        """
+        number = parse_request_id(request_id).number
+        address = await self._shared.address_of(request_id, number - FIRST_NUMBER)
+        if address is None:
+            return None
+        try:
+            return await _forwarded(request, address)
+        except (aiohttp.ClientConnectorError, UpstreamError) as problem:
+            log.warning("the mirror that made an export does not answer address=%s problem=%s", address, problem)
+            return None
+
     async def jobs(self, request: web.Request, own: list[Job], asked: JobsQuery) -> list[Job]:
         """A list of this mirror's jobs, and of those of the others that answer in time, newest first; each with its mirror.
 

@@ -697,7 +697,7 @@ def browsing(
         cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, exporting.cutter, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
-        standing=SubscriptionValidation(queries, kept.watch),
+        standing=SubscriptionValidation(queries, kept.watch, c.estimates.count),
         subscribing=None if path is None else Subscribing(path, environ),
     )
 

@@ -395,10 +395,10 @@ def _parsed(value: Any, parse: Callable[[str], T]) -> T:
     try:
         return parse(value)
     except SyntaxProblem as problem:
-        expected = problem.expected or "something else"
-        raise Misread(f"{expected}; {problem.message}", problem.marked()) from None
+        expected = f"{problem.expected}; " if problem.expected else "another text; "
+        raise Misread(f"{expected}{problem.message}", problem.marked()) from None
     except BadRequest as problem:
-        raise ValueError(f"something else; {problem}") from None
+        raise ValueError(f"another text; {problem}") from None
 
 
 def _amount(value: Any, units: dict[str, float] | dict[str, int]) -> float | None:

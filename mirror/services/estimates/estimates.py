@@ -23,7 +23,7 @@ from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, RecordSetQuery, Selection, Where, WhereFilter
 from mirror.drms.selection import bind
 from mirror.drms.times import from_datetime
-from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError
+from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError, UpstreamRefused
 from mirror.humanize import duration, in_words
 from mirror.services.exports.segment_files import segment_names
 from mirror.services.subscriptions.holdings import Scope
@@ -316,8 +316,10 @@ class Estimates:
         if not isinstance(boxes, Forward) and not gaps:
             return _Counted(tally, 0)
         try:
-            total = await self._asked(str(RecordSet(series.name, asked.source.filters)))
+            total = await self.count(str(RecordSet(series.name, asked.source.filters)))
         except (UpstreamError, NotHeld, TimeoutError) as problem:
+            if isinstance(problem, UpstreamRefused) and _has_conditions(asked):
+                raise  # the fetch would be refused too
             return _guessed(boxes, gaps, tally, str(problem) or f"no answer within {PATIENCE:g} s")
         if isinstance(boxes, Forward):
             return _Counted(total, total, notes=(f"JSOC answers this each time: {boxes.reason}",))
@@ -334,8 +336,11 @@ class Estimates:
             return 0
         return await self._index.count_in(series, gaps)
 
-    async def _asked(self, ds: str) -> int:
-        """How many records JSOC says a record set has; asked once in a while, however many want to know."""
+    async def count(self, ds: str) -> int:
+        """How many records JSOC says a record set has; asked once in a while, however many want to know.
+
+        TimeoutError if that takes long, NotHeld if the mirror is offline.
+        """
         now = self._rules.timestamp()
         known = self._known.get(ds)
         if known is not None and abs(now - known[1]) < REMEMBERED:

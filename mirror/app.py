@@ -68,7 +68,7 @@ from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
-from mirror.server.peers import Peers
+from mirror.server.peers import Peers, RunningElsewhere
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
@@ -721,7 +721,8 @@ def _app(
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
     copies = copies_of(core)
     overview = Overview(
-        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
+        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic,
+        None if c.cluster is None else RunningElsewhere(c.shared, time.monotonic).jobs,
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))

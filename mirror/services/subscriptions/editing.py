@@ -202,16 +202,16 @@ class SubscriptionValidation:
             return {}
         try:
             series = await self._queries.structure(str(subscription["series"]))
-            wrong = dict(_wrong(series, subscription))
-            if "where" not in wrong and isinstance(condition := subscription.get("where"), str) and condition.strip():
-                wrong |= await self._refusal(series, condition)
-            return wrong
         except UnknownSeries:
             near = await self._queries.near(str(subscription["series"]))
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             return {"series": f"no such series{hint}"}
         except MirrorError:
             return {}  # shows as the subscription's problem, once JSOC is back
+        wrong = dict(_wrong(series, subscription))
+        if "where" not in wrong and isinstance(condition := subscription.get("where"), str) and condition.strip():
+            wrong |= await self._refusal(series, condition)
+        return wrong
 
     async def _refusal(self, series: Series, condition: str) -> dict[str, str]:
         """What JSOC says against a condition that the mirror cannot read or evaluate; it is asked about one record."""

@@ -69,7 +69,7 @@ const theFiles = (f) => task(`${number(f.files)} file${f.files === 1 ? "" : "s"}
   h("progress", { max: Math.max(1, f.size), value: f.bytes, "aria-label": `Files for ${f.who}` }), forWhom(f.who));
 
 const aJob = (j) => task(
-  [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state)],
+  [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state), j.server ? h("span", { class: "small muted" }, ` at ${j.server}`) : null],
   `${number(j.ready)} of ${number(j.total)} ${j.counted}${left(j)}`, h("p", { class: "small mono w" }, j.ds), j.by ? forWhom(j.by) : null);
 
 const aSubscription = (s) => task(

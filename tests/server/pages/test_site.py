@@ -288,7 +288,7 @@ async def test_only_news_is_told_to_each_and_the_loop_ends_with_the_last(mirror)
     looks = asyncio.Semaphore(0)
     asked = []
 
-    async def state():
+    async def state(_):
         asked.append(1)
         return next(states)
 

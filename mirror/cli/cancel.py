@@ -14,7 +14,7 @@ from mirror.cli.support.output import json_option, remark, show
 @json_option
 @url_option
 def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
-    """Cancel a running fill or export.
+    """Cancel a running fill, export or film.
 
     Data already fetched are kept, and parts that others are waiting for are still fetched. An export that
     JSOC has accepted continues there. To end a subscription: mirror subscribe --remove NAME.

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mirror.api.maintenance import BEGIN_CHECK, CHECK, CheckBody, CheckProgress, CheckRun, Scope
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show, size_option
+from mirror.cli.support.output import json_option, one_of, remark, show, size_option
 from mirror.humanize import counted, in_words
 
 #: Seconds between two requests for progress.
@@ -18,11 +18,9 @@ _LOOK = 0.3
 
 
 @click.command
-@click.option(
-    "--files", "scope", flag_value="files", help="Check files only: contents, links, partial downloads."
-)
-@click.option("--index", "scope", flag_value="index", help="Check the index only: records and coverage.")
-@click.option("--all", "scope", flag_value="all", default=True, help="Check both.  [default]")
+@one_of("--files", "scope", "files", "all", help="Check files only: contents, links, partial downloads.")
+@one_of("--index", "scope", "index", "all", help="Check the index only: records and coverage.")
+@one_of("--all", "scope", "all", "all", help="Check both.  [default]")
 @size_option("--budget", help="Stop after reading this much, such as 50GB; the next check continues there.")
 @click.option("--restart", is_flag=True, help="Start over instead of resuming an unfinished check.")
 @json_option

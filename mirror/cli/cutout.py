@@ -15,7 +15,7 @@ from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import ListedFile
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, warn_if_stale
+from mirror.cli.support.output import json_option, limit_option, remark, warn_if_stale
 from mirror.cli.support.paths import GivenPath
 from mirror.client.cutouts import Cutout, address_of, images_of
 from mirror.client.delivery import Delivered, Failure, name_problem
@@ -54,7 +54,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 @click.option("--track", is_flag=True, help="Move the centre with the rotation of the Sun.")
 @click.option("--t-ref", metavar="TIME", help="When the centre is at X,Y, for --track. Default: the first record.")
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, separated by commas. Default: all.")
-@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
+@limit_option
 @click.option("--to", "folder", type=GivenPath(file_okay=False, path_type=Path), default=".",
               help="Folder for the files, created if needed. Default: the current one.")  # fmt: skip
 @json_option

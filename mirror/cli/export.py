@@ -26,6 +26,7 @@ from mirror.cli.support.output import (
     dry_run_option,
     estimate_of_export,
     json_option,
+    limit_option,
     remark,
     show,
     show_estimate,
@@ -42,7 +43,7 @@ Watch = Callable[[int, int], None]
 @click.command
 @click.argument("recordset", shell_complete=series_names)
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--protocol", default="as-is", show_default=True, help="as-is: the archived files; fits: with keywords in the FITS header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
               help="A folder of files, or also a tar file.")  # fmt: skip

@@ -33,6 +33,7 @@ from mirror.cli.support.output import (
     dry_run_option,
     estimate_of_export,
     json_option,
+    limit_option,
     remark,
     show_estimate,
     warn_if_stale,
@@ -77,7 +78,7 @@ class FetchRequest:
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(
     "--email", metavar="ADDRESS", help="Registered address for files that JSOC must stage from tape."

@@ -11,7 +11,7 @@ from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.cli.fill import wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.output import json_option, limit_option, remark, show
 from mirror.cli.support.paths import GivenPath
 from mirror.humanize import counted, in_words
 
@@ -20,7 +20,7 @@ from mirror.humanize import counted, in_words
 @click.argument("recordset", shell_complete=series_names)
 @click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
 @click.option("--seg", "--segments", "seg", metavar="NAME", shell_complete=segment_names, help="Segment. Default: the first image.")
-@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
+@limit_option
 @click.option("--size", type=int, default=512, show_default=True, help="Pixels a side at most: 128, 256, 512 or 1024.")
 @click.option("--fps", type=int, default=10, show_default=True, help="Frames a second, 1 to 60.")
 @click.option("--step", type=int, default=1, show_default=True, help="Only every N-th record.")

@@ -14,13 +14,13 @@ from mirror.humanize import counted, duration, in_words
 @click.command
 @click.argument("job_id", metavar="[ID]", required=False)
 @click.option(
-    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports and fills."
+    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports, fills and films."
 )
 @click.option("--kind", type=click.Choice(["export", "fill", "film", "subscription"]), help="Only jobs of this kind.")
 @form_options
 @url_option
 def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: Daemon) -> None:
-    """List exports, fills and subscriptions, or show one with its files.
+    """List exports, fills, films and subscriptions, or show one with its files.
 
     States of an export: waiting, staging (at JSOC), fetching, done, failed. States of a fill: running,
     waiting, done, failed, cancelled. A waiting job shows why, and when it will be retried. A request ID of

@@ -11,7 +11,7 @@ import click
 from mirror.api.maintenance import PIN, PINS, UNPIN, PinBody
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.output import Form, form_options, limit_option, remark, show
 from mirror.config.readers import duration
 from mirror.humanize import counted, in_words
 
@@ -26,7 +26,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 @click.command
 @click.argument("recordset", shell_complete=series_names, required=False)
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--remove", is_flag=True, help="Remove your pins.")
 @click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d.  [default: forever]")
 @click.option("--reason", metavar="TEXT", help="Reason, shown to others.  [default: the record set]")

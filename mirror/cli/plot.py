@@ -9,7 +9,7 @@ import click
 
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.output import json_option, limit_option, remark, show
 from mirror.cli.support.paths import GivenPath
 from mirror.client.frames import Frame, needed, table
 from mirror.humanize import counted
@@ -31,7 +31,7 @@ _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 @click.option("--log", is_flag=True, help="Logarithmic axis.")
 @click.option("--errors/--no-errors", default=True, show_default=True, help="Error bars from ERR keywords.")
 @click.option("--where", metavar="SQL", help="SQL condition on the keywords, as in `mirror sql`.")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @json_option
 @url_option
 def plot(

@@ -18,7 +18,7 @@ import msgspec
 from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark, show, table_options
+from mirror.cli.support.output import one_of, remark, show, table_options
 from mirror.cli.support.paths import GivenPath
 from mirror.config.loading import load_config
 from mirror.humanize import counted
@@ -39,8 +39,8 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
 )
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
               help="Value for $NAME; numbers, true, false and null are recognized.")  # fmt: skip
-@click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
+@one_of("--json", "form", "json", help="Print JSON: columns with types, and rows.")
+@one_of("--csv", "form", "csv", help="Print CSV with a header line.")
 @click.option(
     "--parquet", "parquet", type=GivenPath(dir_okay=False, path_type=Path), help="Write a Parquet file."
 )
@@ -94,6 +94,11 @@ def sql(
         mirror sql                               interactive prompt with completion
         mirror sql --on cluster 'SELECT year(t_rec), avg(datamean) FROM hmi.v_45s GROUP BY 1'
     """
+    outputs = [name for name, given in (("--parquet", parquet), ("--arrow", arrow), (f"--{form}", form)) if given]
+    if len(outputs) > 1:
+        raise click.UsageError(f"{outputs[1]} cannot be combined with {outputs[0]}")
+    if statement is not None and source is not None:
+        raise click.UsageError("-f cannot be combined with a STATEMENT")
     with ExitStack() as stack:
         engine: Engine = Here(daemon)
         if on is not None:

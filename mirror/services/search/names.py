@@ -18,7 +18,7 @@ _MOST = 12
 
 def unknown_keyword(series: Series, name: str) -> UnknownName:
     """The error for a keyword that the series does not have."""
-    return _unknown(series, "keyword", name, [k.name for k in series.record_keywords])
+    return _unknown(series, "keyword", name, [k.name for k in series.record_keywords], series.all_keywords)
 
 
 def unknown_segment(series: Series, name: str) -> UnknownName:
@@ -31,12 +31,13 @@ def unknown_link(series: Series, name: str) -> UnknownName:
     return _unknown(series, "link", name, [x.name for x in series.links])
 
 
-def _unknown(series: Series, kind: str, name: str, known: Sequence[str]) -> UnknownName:
-    found = near(name, known)
+def _unknown(series: Series, kind: str, name: str, known: Sequence[str], usual: Sequence[str] = ()) -> UnknownName:
+    """``usual`` are those that an error lists, if not all."""
+    found, listed = near(name, known), usual or known
     if not known:
         hint = f"the series has no {kind}s"
     elif found:
         hint = f"did you mean {' or '.join(found)}?"
     else:
-        hint = f"expected some of {', '.join(known[:_MOST])}{', ...' if len(known) > _MOST else ''}"
+        hint = f"expected some of {', '.join(listed[:_MOST])}{', ...' if len(listed) > _MOST else ''}"
     return UnknownName(f"{series.name} has no {kind} {name!r}; {hint}")

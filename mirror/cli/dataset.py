@@ -52,13 +52,15 @@ def create(
 ) -> None:
     """Make a data set; what is missing of it is fetched first.
 
-    Files are those of the segments in braces, or of all. If a record or a file cannot be had, it is named, and no data set
-    is made; what was fetched stays cached.
+    Files are those of the segments in braces, or of all. If a record or a file is not available, it is named, and no data
+    set is made; what was fetched stays cached.
 
     \b
         mirror dataset create quiet-sun --ds 'hmi.m_720s[2014.01.01/1d]' --files
         mirror dataset create strong --sql 'SELECT recnum FROM hmi.sharp_720s WHERE usflux > 5e22' --title 'Strong regions'
     """
+    if bool(recordsets) == bool(sql):
+        raise click.UsageError("expected record sets (--ds), or a statement (--sql), and not both")
     body = api.CreateBody(name=name, ds=recordsets, sql=sql, files=files, title=title)
     with _naming_all():
         made = watched(daemon, api.CREATE, body, _STEPS)

@@ -21,6 +21,7 @@ from mirror.api.exports import ENDED_STATES, JOB, SUBMIT, ExportBody, Job, JobQu
 from mirror.api.fills import Estimate
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
+from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -94,7 +95,10 @@ def export(
 
 def why_failed(job: Job) -> str:
     """Why an export failed; if JSOC wants an address, how to give it."""
-    error = str(job.error)
+    return _with_address(str(job.error))
+
+
+def _with_address(error: str) -> str:
     if "email" not in error:
         return error
     return f"{error}. Give an address that is registered there: --email ADDRESS, or [upstream] email of the mirror"
@@ -102,7 +106,10 @@ def why_failed(job: Job) -> str:
 
 def begin(daemon: Daemon, wanted: ExportBody) -> Job:
     """The job of a requested export; warns if its records should have been checked."""
-    job, headers = daemon.exchange(SUBMIT, wanted)
+    try:
+        job, headers = daemon.exchange(SUBMIT, wanted)
+    except click.ClickException as problem:
+        raise click.ClickException(_with_address(problem.message)) from problem
     warn_if_stale(headers)
     return job
 
@@ -145,5 +152,7 @@ def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
         return
     answer |= {"files": job.ready, "size": in_words(job.bytes)}
     show({name: answer[name] for name in _SHOWN if answer[name]}, "table")
+    if job.state == "done" and not job.ready:
+        remark(why_empty(daemon, job.ds) or "No record of this set has an image.")
     if job.state != "done":
         remark(f"in progress; see `mirror jobs {job.id}`")

@@ -152,7 +152,7 @@ def fetch(
     failed += [each for each in came if isinstance(each, Failure)]
     _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
     if not items and not failed and not as_json:
-        remark(why_empty(daemon, recordset) or "No record of this set has an image.")
+        remark(why_empty(daemon, recordset) or ("Nothing of this set is cached." if cached else "No record of this set has an image."))
     if failed or not delivered:
         raise SystemExit(1)
 
@@ -182,7 +182,7 @@ def _cached(daemon: Daemon, wanted: FetchRequest, _: Progress) -> tuple[list[Ite
     listed, _answer = _listed(daemon, wanted, {"Cache-Control": "only-if-cached"})
     items = [_item(file, file.segment) for file in listed if file.state == "held"]
     if lacking := len(listed) - len(items):
-        remark(f"{lacking:,} of {counted(len(listed), 'file')} are not cached")
+        remark(f"{lacking:,} of {counted(len(listed), 'file')} {'is' if lacking == 1 else 'are'} not cached")
     return items, []
 
 

@@ -12,18 +12,21 @@ from mirror.cli.fill import wait_for
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, limit_option, remark, show
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.paths import NewFile
 from mirror.humanize import counted, in_words
+
+#: Pixels that a frame may have on its longer side.
+SIZES = (128, 256, 512, 1024)
 
 
 @click.command
 @click.argument("recordset", shell_complete=series_names)
-@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
+@click.option("--to", "path", required=True, type=NewFile(".mp4"), help="File of the film: .mp4.")
 @click.option("--seg", "--segments", "seg", metavar="NAME", shell_complete=segment_names, help="Segment. Default: the first image.")
 @limit_option
-@click.option("--size", type=int, default=512, show_default=True, help="Pixels a side at most: 128, 256, 512 or 1024.")
-@click.option("--fps", type=int, default=10, show_default=True, help="Frames a second, 1 to 60.")
-@click.option("--step", type=int, default=1, show_default=True, help="Only every N-th record.")
+@click.option("--size", type=click.Choice(SIZES), default=512, show_default=True, help="Pixels a side at most.")
+@click.option("--fps", type=click.IntRange(1, 60), default=10, show_default=True, help="Frames a second.")
+@click.option("--step", type=click.IntRange(1), default=1, show_default=True, help="Only every N-th record.")
 @click.option("--fetch", is_flag=True, help="Fetch records and files that are not cached from JSOC.")
 @json_option
 @url_option

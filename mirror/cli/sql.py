@@ -19,7 +19,7 @@ from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import one_of, remark, show, table_options
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.paths import GivenPath, NewFile
 from mirror.config.loading import load_config
 from mirror.humanize import counted
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Commands of other SQL shells that list tables, or the columns of one.
 _COMMANDS = frozenset({r"\d", r"\dt", r"\d+", ".tables", ".schema", ".describe"})
+#: The columns of EXPLAIN: drawings of several lines each.
+_PLAN = ["explain_key", "explain_value"]
 _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables ORDER BY name"
 
 
@@ -41,12 +43,8 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
               help="Value for $NAME; numbers, true, false and null are recognized.")  # fmt: skip
 @one_of("--json", "form", "json", help="Print JSON: columns with types, and rows.")
 @one_of("--csv", "form", "csv", help="Print CSV with a header line.")
-@click.option(
-    "--parquet", "parquet", type=GivenPath(dir_okay=False, path_type=Path), help="Write a Parquet file."
-)
-@click.option(
-    "--arrow", "arrow", type=GivenPath(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
-)
+@click.option("--parquet", "parquet", type=NewFile(), help="Write a Parquet file.")
+@click.option("--arrow", "arrow", type=NewFile(), help="Write an Arrow IPC stream.")
 @table_options
 @click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
 @click.option(
@@ -122,9 +120,12 @@ def _sql(
 ) -> None:
     daemon = engine.daemon
     given = dict(map(_param, params))
-    text = statement or (source.read() if source else None)
-    if text is None and not sys.stdin.isatty():
-        text = sys.stdin.read()
+    try:
+        text = statement or (source.read() if source else None)
+        if text is None and not sys.stdin.isatty():
+            text = sys.stdin.read()
+    except UnicodeDecodeError as problem:
+        raise click.ClickException(f"{source.name if source else 'standard input'} is no text in UTF-8: {problem.reason}") from problem
     if text is None:
         from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
@@ -133,6 +134,9 @@ def _sql(
     if not text.strip():
         raise click.UsageError("missing STATEMENT; expected SQL as an argument, in a file (-f), or on standard input")
     statements = [engine.spelled_out(each) for each in _split(text)]
+    for name in given:
+        if f"{engine.marker}{name}" not in text:
+            raise click.UsageError(f"-p {name}: no statement has a {engine.marker}{name}")
     file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
     if file is not None and len(statements) > 1:
         raise click.UsageError(f"--{kind} writes the answer of one statement; found {len(statements)}")
@@ -293,7 +297,12 @@ def run(engine: Engine, question: SqlQuery, form: str | None) -> None:
     if form == "json":
         click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
-    show({"columns": [column.name for column in reply.columns], "rows": reply.rows}, "table")
+    names = [column.name for column in reply.columns]
+    if names == _PLAN:
+        for row in reply.rows:
+            click.echo(str(row[1]).rstrip())
+        return
+    show({"columns": names, "rows": reply.rows}, "table")
     remark(counted(len(reply.rows), "row"))
 
 

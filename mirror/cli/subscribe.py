@@ -96,6 +96,8 @@ def subscribe(
     """
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
+    if dry_run and not series:
+        raise click.UsageError(f"--dry-run cannot be combined with {'--remove' if remove else '--list'}")
     if listing:
         found = daemon.ask(SUBSCRIPTIONS)
         show_subscriptions(found, form)
@@ -103,7 +105,7 @@ def subscribe(
             remark(NONE)
         return
     subscription = {} if remove else _table(series or "", given)
-    if dry_run and not remove:
+    if dry_run:
         show_estimate(_estimate(daemon, subscription), as_json=form == "json")
         return
     file = path or file_of(daemon)

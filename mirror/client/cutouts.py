@@ -81,7 +81,7 @@ def images_of(recordset: str, seg: str, n: int | None, ask: Ask) -> list[ListedF
         if files:
             raise BadRequest(f"no FITS files in {recordset}; expected a segment that is an image")
         known: Found = ask(SEARCH, SearchQuery(ds=recordset, n=1))
-        raise BadRequest(f"{recordset} has no files: its series has no segments" if known.count else f"no records match {recordset}")
+        raise BadRequest(f"{recordset} has no files: its series has no segments" if known.count else known.note or f"no records match {recordset}")
     return found
 
 

@@ -31,6 +31,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.services.datasets.crate import bibtex, fresh_folder, read_crate, write_crate
 from mirror.services.datasets.tables import Contents, KeptFile, KeptRecord, taken
 from mirror.services.exports.segment_files import FileLocation, requested_files
+from mirror.services.search.names import check_segments
 from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR
 from mirror.storage.lake.columns import lake_columns, select_sql
@@ -175,6 +176,7 @@ class Datasets:
         for text in texts:
             await report(Progress(step="records", series=text))
             for selection in await self._find.search.selections(text):
+                check_segments(selection.series, selection.source.segments)  # without files too
                 rows = (await self._find.records.read(selection)).rows
                 each = chosen.setdefault(selection.series.name, _Chosen(selection.series, {}, {}))
                 for row in rows:

@@ -26,6 +26,7 @@ from mirror.drms.times import from_datetime
 from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError, UpstreamRefused
 from mirror.humanize import duration, in_words
 from mirror.services.exports.segment_files import segment_names
+from mirror.services.search.empty import newest
 from mirror.services.subscriptions.holdings import Scope
 from mirror.services.subscriptions.scope import target
 from mirror.storage.index.layout import segment_field
@@ -244,7 +245,10 @@ class Estimates:
             return Estimate(notes=("the window is empty",))
         scope = found.scope
         wanted = [] if scope.files is None else segment_names(series, scope.segments)
-        return self._timed(await self._of(scope.records, scope.files or scope.records, wanted, None))
+        estimate = self._timed(await self._of(scope.records, scope.files or scope.records, wanted, None))
+        if estimate.total_records == 0 and (last := newest(series)):
+            return replace(estimate, notes=(*estimate.notes, f"no data yet; the newest record is {last}"))
+        return estimate
 
     # ---- one record set ------------------------------------------------------------------------------
 

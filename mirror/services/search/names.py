@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.drms.exportrules import ALL_SEGMENTS
 from mirror.errors import UnknownName
 from mirror.humanize import near
 
@@ -24,6 +25,13 @@ def unknown_keyword(series: Series, name: str) -> UnknownName:
 def unknown_segment(series: Series, name: str) -> UnknownName:
     """The error for a segment that the series does not have."""
     return _unknown(series, "segment", name, [s.name for s in series.segments])
+
+
+def check_segments(series: Series, names: Sequence[str] | None) -> None:
+    """UnknownName for a segment in the braces of a record set that the series does not have."""
+    for name in names or ():
+        if name.strip().upper() != ALL_SEGMENTS and series.segment(name.strip()) is None:
+            raise unknown_segment(series, name)
 
 
 def unknown_link(series: Series, name: str) -> UnknownName:

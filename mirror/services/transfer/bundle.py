@@ -21,6 +21,7 @@ from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.coverage.sharing import held_parts, with_edges
 from mirror.errors import BadRequest, StorageError, UnknownSeries, UpstreamError, explained
 from mirror.services.exports.assembling import link_queries
+from mirror.services.search.names import check_segments
 from mirror.services.transfer.bundle_contents import (
     EXPORTS,
     FACTS,
@@ -166,6 +167,7 @@ class Bundles:
     async def _one(self, wanted: BundleRequest, text: str, to: Path, load: _Load, report: Report) -> None:
         way = self._ways[wanted.held or not self._ways[False].rules.may_ask]
         for selection in await way.search.selections(text):
+            check_segments(selection.series, selection.source.segments)
             self._note_structure(selection.series, load)
             resolved = (await way.extremes.resolve(selection)).selection
             if resolved is None:

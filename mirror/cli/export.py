@@ -19,6 +19,7 @@ from rich.progress import (
 from mirror.api.contract import plain
 from mirror.api.exports import ENDED_STATES, JOB, SUBMIT, ExportBody, Job, JobQuery
 from mirror.api.fills import Estimate
+from mirror.cli.fill import goes_on
 from mirror.cli.support.completion import segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.hints import why_empty
@@ -119,6 +120,15 @@ def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
 
     Without ``watch`` a terminal shows a bar.
     """
+    try:
+        return _watched(daemon, job, watch)
+    except KeyboardInterrupt:
+        if job.state not in ENDED_STATES:
+            remark(goes_on(job))
+        raise
+
+
+def _watched(daemon: Daemon, job: Job, watch: Watch | None) -> Job:
     if watch is not None:
         return _ended(daemon, job, watch)
     console = Console(stderr=True)

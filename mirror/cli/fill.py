@@ -92,7 +92,21 @@ def fill_and_wait(daemon: Daemon, recordset: str) -> None:
 
 
 def wait_for(daemon: Daemon, job: Job) -> Job:
-    """The job of a fill or a film once it has ended; a terminal shows a bar."""
+    """The job of a fill or a film once it has ended; a terminal shows a bar. Ctrl-C ends a film only: see ``film``."""
+    try:
+        return _watched(daemon, job)
+    except KeyboardInterrupt:
+        if job.kind == "fill":
+            remark(goes_on(job))
+        raise
+
+
+def goes_on(job: Job) -> str:
+    """What becomes of a job that is waited for no longer."""
+    return f"\n{job.id} goes on; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`"
+
+
+def _watched(daemon: Daemon, job: Job) -> Job:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     interval, answer = FIRST_INTERVAL, None

@@ -65,11 +65,11 @@ def _in_words(answer: Forgotten) -> str:
 
 def _kept(answer: Forgotten) -> str:
     kept = [
-        f"{count:,} {what}"
+        what
         for count, what in (
-            (answer.pinned, "pinned or in use"),
-            (answer.shared, "shared with other records"),
-            (answer.kept, "records of data sets"),
+            (answer.pinned, f"{counted(answer.pinned, 'file')} pinned or in use"),
+            (answer.shared, f"{counted(answer.shared, 'file')} shared with other records"),
+            (answer.kept, f"{counted(answer.kept, 'record')} of data sets"),
         )
         if count
     ]

@@ -291,7 +291,12 @@ def run(engine: Engine, question: SqlQuery, form: str | None) -> None:
     """Run a statement and print its answer: as a table, or as ``form``, which is JSON or CSV."""
     if form == "csv":
         with engine.stream(question, "csv") as answer:
-            shutil.copyfileobj(answer, sys.stdout.buffer)
+            while piece := answer.read(1 << 16):
+                try:
+                    sys.stdout.buffer.write(piece)
+                except BrokenPipeError:  # not of the connection to the mirror: whoever reads the output has enough
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+                    raise SystemExit(1) from None
         return
     reply = engine.ask(question)
     if form == "json":

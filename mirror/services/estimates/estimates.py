@@ -149,6 +149,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """One line for people, without the notes."""
+        if self.records is None and self.total_records is None and self.seconds is None:
+            return "to fetch: how much is not known"
         about = "" if self.counted else "about "
         parts = [f"{about}{_of(self.records, self.total_records)} {_noun(self.total_records, 'record')}"]
         if self.total_files or self.total_files is None:
@@ -461,7 +463,7 @@ def _at_most(counted: _Counted, n: int | None) -> _Counted:
 
 def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, problem: str) -> _Counted:
     """Without JSOC: what is missing is assumed to be as dense as what is cached of the same record set."""
-    note = f"JSOC could not give a count: {problem}"
+    note = f"the records could not be counted at JSOC: {problem}"
     bounded = not isinstance(boxes, Forward) and all(box.bounded for box in boxes)
     if isinstance(boxes, Forward) or not bounded:
         return _Counted(None, None, exact=False, notes=(note, "how many records are missing is not known"))

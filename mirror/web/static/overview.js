@@ -15,6 +15,7 @@ const figures = (state) => ({
   policy: state.policy,
   requests: number(state.upstream.requests),
   failed: number(state.upstream.failed),
+  refused: number(state.upstream.refused ?? 0),
   records: number(state.records),
   series: number(state.series),
   files: number(state.files.count),

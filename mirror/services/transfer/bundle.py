@@ -19,7 +19,7 @@ from mirror.api import transfer as api
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
 from mirror.coverage.sharing import held_parts, with_edges
-from mirror.errors import BadRequest, StorageError, UnknownSeries, UpstreamError, explained
+from mirror.errors import BadRequest, StorageError, UnknownName, UnknownSeries, UpstreamError, explained
 from mirror.services.exports.assembling import link_queries
 from mirror.services.search.names import check_segments
 from mirror.services.transfer.bundle_contents import (
@@ -337,7 +337,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            raise StorageError(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
+            raise UnknownName(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
         return decode_manifest(path.read_bytes(), Bundle, str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {explained(error)}") from error

@@ -236,7 +236,7 @@ async def test_a_fill_closes_the_gap_and_the_map_shows_it(quiet):
     "path, code, words",
     [
         ("/api/coverage/days", 400, "series is missing"),
-        ("/api/coverage/days?series=hmi.nothing", 503, "not cached"),
+        ("/api/coverage/days?series=hmi.nothing", 404, "not cached"),
         ("/api/coverage/days?series=hmi.v_45s&year=14", 400, "year = '14'"),
         ("/api/coverage/days?series=hmi.v_45s&year=1066", 400, "expected one from 1900"),
         ("/api/coverage/hours?series=hmi.v_45s&day=2014.02.30", 400, "day = '2014.02.30'"),

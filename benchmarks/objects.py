@@ -32,7 +32,7 @@ async def main() -> None:
     from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.table import Blob
-    from mirror.storage.files.unit_path import UnitFile, unit_file
+    from mirror.wire.paths import UnitFile, unit_file
     from tests.servers import KEYS, bucket
 
     url, endpoint = bucket()

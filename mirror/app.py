@@ -1,52 +1,40 @@
 """Builds a mirror: every part once, by plain constructors, from the store upwards.
 
-``Core`` is what every mirror needs to find and get data; ``Exporting``, ``Background`` and ``Copies`` use it. Nothing
-runs here yet: ``mirror.daemon`` starts it. Parts that must stop are put on one stack when they are built, so that the
-last built stops first: writers before what they write through, the database last.
+``core.Core`` finds and gets data; ``Exporting``, ``Background``, ``Copies`` and ``Browsing`` use it. Nothing runs here
+yet: ``mirror.daemon`` starts it. Parts that must stop are put on one stack when they are built, so that the last built
+stops first: writers before what they write through, the database last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import time
-from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from mirror import __version__
 from mirror.config.watching import ConfigWatcher
-from mirror.readthrough.downloads import Downloads
-from mirror.readthrough.files import Files
-from mirror.readthrough.filler import Filler
+from mirror.core import DATABASE, Core
 from mirror.readthrough.first_last import FirstLast
-from mirror.readthrough.lists import Listing
-from mirror.readthrough.plain_files import PlainFiles
-from mirror.readthrough.policy import Rules, within
-from mirror.readthrough.records import CacheStatus, Records
-from mirror.readthrough.shared import Alone
+from mirror.readthrough.policy import Rules
+from mirror.readthrough.records import Records
 from mirror.readthrough.structures import Catalogue
 from mirror.server.access.gate import Gate
 from mirror.server.api.access import AccessApi
 from mirror.server.api.adoption import AdoptionApi
-from mirror.server.api.cluster import ClusterApi
-from mirror.server.api.coverage import CoverageApi
-from mirror.server.api.cutouts import CutoutsApi
+from mirror.server.api.coverage import CoverageApi, FillsApi
 from mirror.server.api.datasets import DatasetsApi
 from mirror.server.api.document import Document
 from mirror.server.api.exports import ExportsApi
-from mirror.server.api.fills import FillsApi
-from mirror.server.api.films import FilmsApi
 from mirror.server.api.freshness import FreshnessApi
+from mirror.server.api.images import CutoutsApi, FilmsApi
 from mirror.server.api.maintenance import MaintenanceApi
-from mirror.server.api.monitoring import Events, Health, MonitoringApi
+from mirror.server.api.monitoring import ClusterApi, Events, Health, MonitoringApi
 from mirror.server.api.news import NewsApi
 from mirror.server.api.search import SearchApi
 from mirror.server.api.sql import SqlApi
@@ -54,48 +42,42 @@ from mirror.server.api.subscriptions import SubscriptionsApi
 from mirror.server.api.transfer import TransferApi
 from mirror.server.app import build_app
 from mirror.server.errors import Suggestions
-from mirror.server.forwarding import Forwarding
 from mirror.server.jsoc.alternatives import Alternatives
 from mirror.server.jsoc.files import FileHandlers, FileResponses
 from mirror.server.jsoc.plain_files import PagesOfJsoc
 from mirror.server.jsoc.programs import Fetch, Programs
 from mirror.server.jsoc.proxy import Proxy
-from mirror.server.mirror_chain import Chain
 from mirror.server.pages.console import ConsolePages
-from mirror.server.pages.datasets import DatasetPages
 from mirror.server.pages.jobs import WorkPages
 from mirror.server.pages.login import LoginPage
-from mirror.server.pages.overview import Pages
+from mirror.server.pages.overview import DatasetPages, Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
 from mirror.server.peers import Peers, RunningElsewhere
+from mirror.server.requests import Chain
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
 from mirror.services.access.authentication import Authenticator
 from mirror.services.access.quotas import Quotas
-from mirror.services.access.usage import Accounting, UsageTable
 from mirror.services.adoption.adopt import Adoption
 from mirror.services.adoption.inbox import Inbox
 from mirror.services.cutouts.cutouts import Cutouts
 from mirror.services.cutouts.processing import Processing
 from mirror.services.datasets.datasets import Datasets, FileStore, Finding
 from mirror.services.datasets.tables import DatasetTable
-from mirror.services.estimates.estimates import Estimates
-from mirror.services.estimates.tables import BudgetMemory, Rates
-from mirror.services.exports.assembling import Assembler, FullPrecision
+from mirror.services.exports.assembling import FullPrecision
 from mirror.services.exports.content import FileHeaders
 from mirror.services.exports.directory import ExportDirectories
 from mirror.services.exports.file_list import FileLists, UnitFiles
 from mirror.services.exports.job_list import JobList
 from mirror.services.exports.jobs import Job, JobParts, Jobs
-from mirror.services.exports.making import ExportMaking
+from mirror.services.exports.making import ExportMaking, WholeRequests
 from mirror.services.exports.planning import ExportPlanner
 from mirror.services.exports.requests import Exports
 from mirror.services.exports.staging import Staging, UpstreamExports
-from mirror.services.exports.upstream_jobs import WholeRequests
 from mirror.services.exports.worker import ExportJobs
-from mirror.services.fills.fills import Filling, Fills
-from mirror.services.films.films import Films
+from mirror.services.fills import Filling
+from mirror.services.films import Films
 from mirror.services.iceberg.publisher import Parts, Publisher
 from mirror.services.iceberg.tables import PublishedTables
 from mirror.services.maintenance.check_files import FileSteps, check_objects
@@ -108,19 +90,18 @@ from mirror.services.monitoring.heatmap import CellCounts, HeatMap
 from mirror.services.monitoring.measures import Measures
 from mirror.services.monitoring.overview import AllJobs, Overview
 from mirror.services.monitoring.ranges import Ranges
-from mirror.services.monitoring.status import Counters, Status, Totals
-from mirror.services.news.news import News
-from mirror.services.quicklook.ahead import PicturesAhead
+from mirror.services.monitoring.status import Status, Totals
+from mirror.services.news import News
 from mirror.services.quicklook.process import RenderProcess
-from mirror.services.quicklook.quicklook import Pictures, QuickLooks
+from mirror.services.quicklook.quicklook import Pictures, PicturesAhead, QuickLooks
 from mirror.services.quicklook.sun import SunPictures
 from mirror.services.search.search import Ages, Search
 from mirror.services.search.validation import QueryCheck
 from mirror.services.search.whole import WholeAnswers
 from mirror.services.sql.jsoc_tables import RecordSets, WhereSearch
+from mirror.services.sql.messages import Limits
 from mirror.services.sql.mirror_tables import CatalogueTables
 from mirror.services.sql.processes import WorkerLimits, Workers
-from mirror.services.sql.question import Limits
 from mirror.services.sql.service import Analytics, SavedQueries
 from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
 from mirror.services.subscriptions.files import SyncFiles
@@ -129,224 +110,32 @@ from mirror.services.subscriptions.manager import Sync
 from mirror.services.subscriptions.worker import WorkerParts as SyncParts
 from mirror.services.transfer.backup import Backups
 from mirror.services.transfer.bundle import Bundles, Sources
-from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE
-from mirror.services.transfer.bundle_files import BundleFiles
+from mirror.services.transfer.bundle_contents import ADDRESS, LINKED, LIST, PRECISE, BundleFiles
 from mirror.services.transfer.import_ import Importer
-from mirror.storage.database.database import Database, if_possible
-from mirror.storage.database.keyed import KeyedTable
+from mirror.storage.database.database import if_possible
 from mirror.storage.disk import Disk
-from mirror.storage.files.adopted_exports import Adopted
-from mirror.storage.files.blobs import Blobs
 from mirror.storage.files.eviction import Pins
-from mirror.storage.files.holdings import Holdings
-from mirror.storage.files.plain_files import PlainFileTable
 from mirror.storage.index.changes import Changes
-from mirror.storage.index.index import Index
 from mirror.storage.lake.lake import Lake
-from mirror.upstream.budget import Budget, BudgetLimits, asking
-from mirror.upstream.client import UpstreamClient
-from mirror.upstream.transport import Route, user_agent
+from mirror.upstream.budget import BudgetLimits, asking
 from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from mirror.api.cluster import Cluster as ClusterStatus
-    from mirror.cluster.files import SharedFiles
     from mirror.cluster.shared import ClusterShared
     from mirror.config.loading import Config
     from mirror.metrics import Metric
-    from mirror.readthrough.shared import Shared
     from mirror.server.app import Handlers
     from mirror.services.maintenance.retention import Pins as PeoplesPins
-    from mirror.upstream.client import Exchange
-    from mirror.upstream.pacing import Pacer
 
     Sleep = Callable[[float], Awaitable[None]]
 
-DATABASE = "index.duckdb"
 LAKE = "lake"
 #: Seconds that a request waits for an export that was just taken over.
 TAKEN_OVER = 10.0
-
-
-@dataclass(frozen=True)
-class Core:
-    """What finds and gets data: the store, the client of JSOC, and the two read-throughs."""
-
-    config: Config
-    rules: Rules
-    database: Database
-    index: Index
-    tallies: Counters
-    accounting: Accounting
-    rates: Rates
-    budget: Budget
-    budgets: BudgetMemory
-    route: Route
-    upstream: UpstreamClient
-    catalogue: Catalogue
-    filler: Filler
-    fills: Fills
-    extremes: FirstLast
-    records: Records
-    search: Search
-    listing: Listing
-    blobs: Blobs
-    holdings: Holdings
-    adopted: Adopted
-    downloads: Downloads
-    files: Files
-    plain_files: PlainFiles
-    forwarding: Forwarding
-    assembler: Assembler
-    estimates: Estimates
-    sleep: Sleep
-    shared: Shared
-    cluster: ClusterShared | None  #: the same as ``shared`` if there is a ``[cluster]``
-    shared_files: SharedFiles | None  #: its files
-
-
-async def open_core(
-    config: Config, stops: AsyncExitStack, *, now: Callable[[], datetime], pacer: Pacer | None, sleep: Sleep
-) -> Core:
-    """The core of a mirror on the store of ``config``; raises StorageError if the store cannot be opened."""
-    database = await asyncio.to_thread(Database.open, config.storage.path / DATABASE)
-    stops.push_async_callback(asyncio.to_thread, database.close)
-    index = await Index.load(database)
-    rules = Rules(config.upstream.policy, config.freshness_of, now)
-    tallies = Counters(Counter(), Counter(), Counter(), started_at=rules.timestamp())
-    accounting, rates = Accounting(UsageTable(database), rules.timestamp), Rates()
-    budget = Budget(BudgetLimits(config.upstream.records_per_hour, config.upstream.bytes_per_day), rules.timestamp)
-    budgets = BudgetMemory(budget, database, rules.timestamp)
-    await budgets.recall()
-    await if_possible(accounting.recall(), "usage of today")
-    fill = within(config.fill, config.upstream)
-    cluster = _of_cluster(config, database, index, budget)
-    shared = cluster or Alone()
-    route = Route(secrets.token_hex(4), config.upstream.token)
-    upstream = UpstreamClient(
-        config.upstream.url,
-        timeout=config.upstream.timeout,
-        queries=config.upstream.queries,
-        agent=user_agent(config.upstream.email),
-        on_request=_each(tallies.count_exchange, accounting.count_exchange, rates.count_exchange),
-        pacer=pacer,
-        allowed=lambda: rules.may_ask,
-        onward=route.onward,
-        budget=budget,
-        structure=lambda name: None if (held := index.series(name)) is None else held[0],
-        slot=None if cluster is None else cluster.slot,
-    )
-    stops.push_async_callback(upstream.close)
-    catalogue, listing = Catalogue(database, index, upstream, rules, shared), Listing(database, upstream, rules, shared)
-    if cluster is not None:
-        stops.push_async_callback(cluster.stop)
-        cluster.share(
-            {
-                "list": listing.lists,
-                "address": listing.addresses,
-                "absent": catalogue.absent,
-                "formats": catalogue.known_formats,
-            }
-        )
-        accounting.elsewhere = cluster.tallies
-        await cluster.start()
-    filler = Filler(index, upstream, rules, fill, queries=config.upstream.queries, budget=budget, shared=shared)
-    extremes = FirstLast(index, upstream, rules)
-    records = Records(index, upstream, filler, extremes, rules, fill, shared)
-    blobs = await Blobs.open(
-        config.storage.path,
-        database,
-        now=rules.timestamp,
-        quota=config.storage.quota,
-        verify_after=config.upkeep.verify_after,
-    )
-    stops.push_async_callback(lambda: if_possible(blobs.note_uses(), "times of use"))
-    search = Search(index, catalogue, records, _counter(tallies))
-    holdings, shared_files = Holdings(database, blobs), _shared_files(cluster, upstream, database, blobs, sleep)
-    downloads = Downloads(blobs, shared_files or upstream, sleep)
-    if shared_files is not None:
-        stops.push_async_callback(shared_files.stop)
-        shared_files.start(holdings)
-    stops.push_async_callback(downloads.stop)
-    stops.push_async_callback(filler.stop)
-    return Core(
-        config=config,
-        rules=rules,
-        database=database,
-        index=index,
-        tallies=tallies,
-        accounting=accounting,
-        rates=rates,
-        budget=budget,
-        budgets=budgets,
-        route=route,
-        upstream=upstream,
-        catalogue=catalogue,
-        filler=filler,
-        fills=Fills(search, extremes, index, filler, rules, database, sleep, shared.job_number),
-        extremes=extremes,
-        records=records,
-        search=search,
-        listing=listing,
-        blobs=blobs,
-        holdings=holdings,
-        adopted=Adopted(database, blobs),
-        downloads=downloads,
-        files=Files(
-            blobs,
-            holdings,
-            downloads,
-            rules,
-            tree=config.storage.readable_tree,
-            elsewhere=None if shared_files is None else shared_files.has,
-        ),
-        plain_files=PlainFiles(PlainFileTable(database, blobs), downloads, rules, config.plain_file_age),
-        forwarding=Forwarding(config.access.pass_through),
-        assembler=Assembler(database, index, blobs, upstream, rules),
-        estimates=Estimates(index, catalogue, extremes, SubscriptionHoldings(database, index), upstream, rules, rates, budget.spread),
-        sleep=sleep,
-        shared=shared,
-        cluster=cluster,
-        shared_files=shared_files,
-    )
-
-
-def _shared_files(
-    cluster: ClusterShared | None, upstream: UpstreamClient, database: Database, blobs: Blobs, sleep: Sleep
-) -> SharedFiles | None:
-    """The files of the cluster, if there is one."""
-    if cluster is None:
-        return None
-    from mirror.cluster.files import SharedFiles  # noqa: PLC0415
-
-    cluster.files = SharedFiles((cluster.database, cluster.objects), upstream, database, blobs, sleep)
-    return cluster.files
-
-
-def _of_cluster(config: Config, store: Database, index: Index, budget: Budget) -> ClusterShared | None:
-    """The cluster of ``[cluster]``, not joined yet; None, without any import, if there is none."""
-    section = config.cluster
-    if section.database is None or section.objects is None:
-        return None
-    from mirror.cluster.database import ClusterDatabase, name_of_machine  # noqa: PLC0415
-    from mirror.cluster.objects import open_objects  # noqa: PLC0415
-    from mirror.cluster.shared import ClusterShared  # noqa: PLC0415
-
-    database = ClusterDatabase(section.database, section.name or name_of_machine(), __version__)
-    objects = open_objects(section.objects, section.endpoint)
-    return ClusterShared(
-        index,
-        database,
-        objects,
-        config.storage.path / "cluster",
-        state=KeyedTable(store, "cluster_state"),
-        queries=config.upstream.queries,
-        budget=budget,
-    )
 
 
 @dataclass(frozen=True)
@@ -626,21 +415,6 @@ def _held_only(core: Core) -> Sources:
     return Sources(Search(c.index, catalogue, records), extremes, records, offline)
 
 
-def _each(*listeners: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
-    def tell(exchange: Exchange) -> None:
-        for listener in listeners:
-            listener(exchange)
-
-    return tell
-
-
-def _counter(tallies: Counters) -> Callable[[CacheStatus], None]:
-    def count(origin: CacheStatus) -> None:
-        tallies.searches[origin.name.lower()] += 1
-
-    return count
-
-
 PICTURES, FILMS = "pictures", "films"
 
 
@@ -702,7 +476,7 @@ def browsing(
     )
 
 
-def _app(
+def application(
     core: Core, making: Exporting, kept: Background, faced: Browsing, health: Health, stops: AsyncExitStack
 ) -> tuple[web.Application, Events]:
     """The application with everything that answers requests."""

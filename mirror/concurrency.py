@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
 
-
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 T = TypeVar("T")
@@ -104,6 +103,14 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             task.exception()  # a cancelled caller does not get it
         raise
 
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and return once all have ended, however they do."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 #: Seconds after which a task that runs on although it was cancelled is cancelled again.
 AGAIN = 1.0
 
@@ -120,3 +127,27 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=AGAIN)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ---- a dictionary of bounded size ----------------------------------------------------------------
+
+
+class Bounded(dict[K, V]):
+    """At most ``most`` entries. Setting an entry, or ``recall``, counts as use; other methods do not."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.pop(key, None)
+        super().__setitem__(key, value)
+        while len(self) > self._most:
+            del self[next(iter(self))]
+
+    def recall(self, key: K) -> V | None:
+        """The value of a key, which counts as used; None if there is none."""
+        value = self.get(key)
+        if value is not None:
+            self[key] = value
+        return value

@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from aiohttp import web
 
-from mirror.app import (
-    DATABASE,
-    Browsing,
-    _app,
-    background,
-    browsing,
-    exporting,
-    open_core,
-)
+from mirror.app import Browsing, application, background, browsing, exporting
 from mirror.config.loading import check_access
+from mirror.core import DATABASE, open_core
 from mirror.listening import bind, refused, url_of
 from mirror.logs import REQUESTS
 from mirror.server.api.monitoring import Events, Health
@@ -49,12 +42,12 @@ if TYPE_CHECKING:
     from mirror.services.adoption.adopt import Adoption
     from mirror.services.adoption.inbox import Inbox
     from mirror.services.exports.worker import ExportJobs
-    from mirror.services.fills.fills import Fills
+    from mirror.services.fills import Fills
     from mirror.services.iceberg.publisher import Publisher
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
-    from mirror.services.news.news import News
+    from mirror.services.news import News
     from mirror.services.search.search import Search
     from mirror.services.sql.service import Analytics
     from mirror.services.subscriptions.manager import Sync
@@ -160,7 +153,7 @@ async def build(
         faced = browsing(core, making, kept, stops, path=path, environ=environ or {})
         stops.push_async_callback(core.filler.stop)  # before everything but fills: it brings what others write
         stops.push_async_callback(core.fills.stop)
-        app, events = _app(core, making, kept, faced, health, stops)
+        app, events = application(core, making, kept, faced, health, stops)
         await making.worker.resume()
         await core.fills.resume()
         faced.films.resume()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster import check as mark
 from mirror.cluster import database as sessions
-from mirror.cluster import mark
+from mirror.cluster import objects as stores
 from tests.lab import Lab, lab
 from tests.servers import database
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from mirror.cluster.shared import ClusterShared
@@ -70,13 +71,32 @@ class ClusterLab:
         return await self.mirrors[0].fetched()
 
 
+#: Seconds for which a busy machine may give a server no turn. In tests nobody is gone, and nothing away, because of that.
+BUSY = 120.0
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Wait for PostgreSQL and the objects as long as tests may take; what tries an absence sets what it needs inside of this."""
+    kept = {name: getattr(sessions, name) for name in ("SILENCE", "ANSWER", "READY", "PATIENCE", "CONNECTING")}
+    first, probe = stores.FIRST, mark.probe
+    for name in kept:
+        setattr(sessions, name, BUSY)
+    stores.FIRST = BUSY
+    mark.probe = _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
+    try:
+        yield
+    finally:
+        for name, seconds in kept.items():
+            setattr(sessions, name, seconds)
+        stores.FIRST, mark.probe = first, probe
+
+
 @asynccontextmanager
 async def cluster(
     path: Path, count: int = 2, series: Sequence[SeriesData] | None = None, *, latency: float = 0.0, **environ: str
 ) -> AsyncIterator[ClusterLab]:
     """So many mirrors, named m0 and on."""
-    sessions.SILENCE = sessions.ANSWER = 120.0  # machines that run tests are busy: nobody is gone who has no turn for some seconds
-    probe, mark.probe = mark.probe, _fit  # what a store must do is tried in tests/cluster/test_objects.py, and costs much for each mirror
     address = database()
     folder = path / "objects"
     folder.mkdir()
@@ -87,6 +107,7 @@ async def cluster(
         **environ,
     }
     async with AsyncExitStack() as stack:
+        stack.enter_context(patient())
         first = await stack.enter_async_context(lab(path / "m0", series, latency=latency, **settings))
         made = ClusterLab(path, address, [first])
         await announce(first)
@@ -95,7 +116,6 @@ async def cluster(
                 await made.join(f"m{number}")
             yield made
         finally:
-            mark.probe = probe
             for mirror in made.mirrors:
                 if mirror is not first:
                     await mirror.stop(last=True)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import providers
 
+from tests import failures
 from tests.kinds import KINDS, is_shared, kind_of, watched
 
 settings.register_profile(
@@ -24,6 +26,8 @@ settings.register_profile(
 )
 settings.register_profile("deep", parent=settings.get_profile("steady"), derandomize=False, max_examples=2000)
 settings.load_profile("steady")
+# Otherwise examples would have constants of the modules that happen to be loaded: another run, or worker, had others.
+providers._get_local_constants = lambda: providers._local_constants
 
 #: A file system in memory, and the bytes that must be free there: containers often have 64 MB.
 MEMORY, ENOUGH = Path("/dev/shm"), 3_000_000_000
@@ -105,8 +109,34 @@ def _logging_as_it_was():
     yield
     logging.raiseExceptions = raising
     for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+        if (logger := logging.getLogger(name)).level != level:
+            logger.setLevel(level)  # which forgets what all others have found out
     for handler in root.handlers[:]:
         if handler not in handlers and type(handler).__module__.partition(".")[0] != "_pytest":
             root.removeHandler(handler)
             handler.close()
+
+
+# ---- what a run says about its failures ----------------------------------------------------------------
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return failures.parameter_id(val)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    if report.failed:
+        failures.shorten(report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name the failed tests, after all else that pytest writes: where an output is cut, its end is kept."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or hasattr(config, "workerinput"):
+        return
+    for line in failures.in_short([*terminal.stats.get("failed", ()), *terminal.stats.get("error", ())]):
+        terminal.write_line(line, red=True)

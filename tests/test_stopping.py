@@ -26,7 +26,7 @@ SLOW = [{"match": {"program": "file"}, "fault": "slow", "seconds": 600}]
 def simulator():
     with simulate(WORLD, "--latency", "50") as running:
         urlopen(
-            Request(f"{running.url}/_simulator/faults", data=json.dumps(SLOW).encode()), timeout=60
+            Request(f"{running.url}/_simulator/faults", data=json.dumps(SLOW).encode()), timeout=180
         ).read()
         yield running
 
@@ -36,7 +36,7 @@ def ask(url: str, data: bytes | None = None) -> threading.Thread:
 
     def wait() -> None:
         with suppress(URLError, OSError, ValueError):
-            urlopen(Request(url, data=data), timeout=60).read()
+            urlopen(Request(url, data=data), timeout=180).read()
 
     asking = threading.Thread(target=wait, daemon=True)
     asking.start()
@@ -44,7 +44,7 @@ def ask(url: str, data: bytes | None = None) -> threading.Thread:
 
 
 def asked(simulator, **what: str) -> int:
-    with urlopen(f"{simulator.url}/_simulator/log", timeout=60) as response:
+    with urlopen(f"{simulator.url}/_simulator/log", timeout=180) as response:
         return sum(all(e["params"].get(k) == v for k, v in what.items()) for e in json.load(response))
 
 
@@ -62,15 +62,15 @@ def test_it_stops_in_the_middle_of_a_fill_a_download_a_statement_and_a_check(sim
         waiting.append(ask(f"{mirror.url}/api/sql", ENDLESS))
         urlopen(
             Request(f"{mirror.url}/api/check", data=b"{}", headers={"Content-Type": "application/json"}),
-            timeout=60,
+            timeout=180,
         )
         began = time.monotonic()
         code, errors = mirror.terminate()
         assert time.monotonic() - began < IN_TIME
         assert (code, "Traceback" in errors) == (0, False), errors
         for each in waiting:
-            each.join(10)
+            each.join(PATIENCE)
     with serve(simulator.url, tmp_path, MIRROR_UPSTREAM__POLICY="offline") as mirror:
-        with urlopen(f"{mirror.url}/api/check", timeout=60) as response:
+        with urlopen(f"{mirror.url}/api/check", timeout=180) as response:
             assert response.status == 200
         assert mirror.terminate()[0] == 0

@@ -43,7 +43,7 @@ def from_object(given: object, kind: type[Q]) -> Q:
             del members[field.encode_name]
         value = members.get(field.encode_name)
         if isinstance(value, int) and abs(value) > LARGEST:  # even where text is accepted as well
-            raise BadRequest(f"{field.encode_name} is {_shown(value)}; expected a number of at most 64 bits")
+            raise BadRequest(f"{field.encode_name} is {shown(value)}; expected a number of at most 64 bits")
     return _converted(members, kind, members, strict=True)
 
 
@@ -78,10 +78,10 @@ def _explained(problem: str, kind: type[Asked], given: Mapping[str, Any]) -> str
         if named["how"] == "missing required":
             return f"{named['name']}{where} is missing; expected {_of_field(kind, named['name'])}"
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) if _is_struct(kind) else ""
-        return f"the member {_shown(named['name'])}{where} is not known; expected {f'some of {known}' if known else 'none'}"
+        return f"the member {shown(named['name'])}{where} is not known; expected {f'some of {known}' if known else 'none'}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST:
-        return f"{place} is {_shown(value)}; expected a number of at most 64 bits"
-    return f"{place} is {_shown(value)}; expected {_expected(found['what'], kind)}"
+        return f"{place} is {shown(value)}; expected a number of at most 64 bits"
+    return f"{place} is {shown(value)}; expected {_expected(found['what'], kind)}"
 
 
 def _followed(kind: Any, value: Any, steps: list[int | str]) -> tuple[Any, Any]:
@@ -146,6 +146,7 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error repeats it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

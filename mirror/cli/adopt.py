@@ -18,7 +18,7 @@ from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcom
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
 from mirror.cli.support.output import json_option, one_of, remark, show
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.errors import explained
 from mirror.humanize import counted, in_words
 from mirror.services.adoption.inbox import remove_unchanged

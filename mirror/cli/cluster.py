@@ -13,7 +13,7 @@ import click
 from mirror.api.cluster import CLUSTER
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, remark, show
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.config.loading import load_config
 from mirror.humanize import counted, in_words
 

@@ -12,7 +12,7 @@ from mirror.api import datasets as api
 from mirror.api.contract import Nothing, plain
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.client.connection import RemoteError
 from mirror.humanize import counted, in_words
 

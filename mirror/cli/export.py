@@ -1,28 +1,14 @@
-"""``mirror export``: an export as JSOC makes it, made by the mirror; and how other commands wait for one."""
+"""``mirror export``: an export as JSOC makes it, made by the mirror."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from mirror.api.contract import plain
-from mirror.api.exports import ENDED_STATES, JOB, SUBMIT, ExportBody, Job, JobQuery
+from mirror.api.exports import SUBMIT, ExportBody, Job
 from mirror.api.fills import Estimate
-from mirror.cli.fill import goes_on
-from mirror.cli.support.completion import segment_names, series_names
+from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -34,12 +20,10 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
+from mirror.cli.support.parameters import segment_names, series_names, why_empty
 from mirror.humanize import in_words
 
-#: Seconds between two polls of an export: at first, and after it has taken long.
-FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
 _SHOWN = ("id", "state", "ds", "protocol", "process", "url", "tar", "files", "size")
-Watch = Callable[[int, int], None]
 
 
 @click.command
@@ -112,45 +96,6 @@ def begin(daemon: Daemon, wanted: ExportBody) -> Job:
     except click.ClickException as problem:
         raise click.ClickException(_with_address(problem.message)) from problem
     warn_if_stale(headers)
-    return job
-
-
-def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
-    """The job once it is done or has failed; ``watch`` is called with how many files are ready, of how many.
-
-    Without ``watch`` a terminal shows a bar.
-    """
-    try:
-        return _watched(daemon, job, watch)
-    except KeyboardInterrupt:
-        if job.state not in ENDED_STATES:
-            remark(goes_on(job))
-        raise
-
-
-def _watched(daemon: Daemon, job: Job, watch: Watch | None) -> Job:
-    if watch is not None:
-        return _ended(daemon, job, watch)
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(f"{job.id}: files ready", total=None)
-        return _ended(daemon, job, lambda ready, total: progress.update(task, completed=ready, total=total or None))
-
-
-def _ended(daemon: Daemon, job: Job, watch: Watch) -> Job:
-    interval = FIRST_INTERVAL
-    answer: str | None = ""
-    while job.state not in ENDED_STATES:
-        time.sleep(interval)
-        interval = min(interval * 1.3, LAST_INTERVAL)
-        job = daemon.ask(JOB, JobQuery(), id=job.id)
-        watch(job.ready, job.total)
-        if job.waits and job.waits.why != answer:  # a job that retries for hours must not seem to hang
-            answer = job.waits.why
-            remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
     return job
 
 

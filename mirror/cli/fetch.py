@@ -24,10 +24,9 @@ from rich.progress import (
 
 from mirror.api.exports import FILES, JOB, ExportBody, FilesQuery, Job, JobFile, JobQuery, ListedFile
 from mirror.api.fills import Estimate
-from mirror.cli.export import begin, wait_for, why_failed
-from mirror.cli.support.completion import segment_names, series_names
+from mirror.cli.export import begin, why_failed
+from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import (
     announce_estimate,
     dry_run_option,
@@ -38,7 +37,7 @@ from mirror.cli.support.output import (
     show_estimate,
     warn_if_stale,
 )
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath, segment_names, series_names, why_empty
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.humanize import counted, in_words
 

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from http.client import FORBIDDEN
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from mirror.api.contract import UNSET, plain
-from mirror.api.exports import ENDED_STATES, JOB, Job, JobQuery
+from mirror.api.exports import JOB, Job, JobQuery
 from mirror.api.fills import FILL, Fill, FillBody
-from mirror.cli.support.completion import series_names
+from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import why_empty
 from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.parameters import series_names, why_empty
 from mirror.client.connection import RemoteError
 from mirror.humanize import duration
 
-#: Seconds between two polls of a fill: at first, and after it has taken long.
-FIRST_INTERVAL, LAST_INTERVAL = 0.1, 2.0
 _SHOWN = ("id", "state", "ds", "ready", "total", "seconds_left", "error")
 
 
@@ -89,40 +77,6 @@ def fill_and_wait(daemon: Daemon, recordset: str) -> None:
     job = wait_for(daemon, daemon.ask(JOB, JobQuery(), id=str(begun.id)))
     if job.state != "done":
         raise click.ClickException(f"{job.id} {_ending(job)}")
-
-
-def wait_for(daemon: Daemon, job: Job) -> Job:
-    """The job of a fill or a film once it has ended; a terminal shows a bar. Ctrl-C ends a film only: see ``film``."""
-    try:
-        return _watched(daemon, job)
-    except KeyboardInterrupt:
-        if job.kind == "fill":
-            remark(goes_on(job))
-        raise
-
-
-def goes_on(job: Job) -> str:
-    """What becomes of a job that is waited for no longer."""
-    return f"\n{job.id} goes on; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`"
-
-
-def _watched(daemon: Daemon, job: Job) -> Job:
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    interval, answer = FIRST_INTERVAL, None
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(f"{job.id}: {job.counted}", total=None)
-        while job.state not in ENDED_STATES:
-            time.sleep(interval)
-            interval = min(interval * 1.3, LAST_INTERVAL)
-            job = daemon.ask(JOB, JobQuery(), id=job.id)
-            progress.update(task, completed=job.ready, total=job.total or None)
-            if job.waits and job.waits.why != answer:
-                answer = job.waits.why
-                remark(f"{job.id} is waiting: {answer}; next attempt at {job.waits.next_try}")
-    return job
 
 
 def _ending(job: Job) -> str:

@@ -9,10 +9,9 @@ import click
 from mirror.api.contract import plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
 from mirror.api.search import SERIES
-from mirror.cli.support.completion import series_names
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.hints import meant
 from mirror.cli.support.output import Form, form_options, remark, show
+from mirror.cli.support.parameters import meant, series_names
 from mirror.humanize import short_moment
 
 #: The most characters of a question in a table.

@@ -10,10 +10,10 @@ import click
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, limit_option, remark, show
-from mirror.cli.support.paths import NewFile
+from mirror.cli.support.parameters import NewFile
 from mirror.client.frames import Frame, needed, table
+from mirror.drms.series import error_of
 from mirror.humanize import counted
-from mirror.services.search.plotting import error_of
 
 #: A line is broken where the distance between two points is so many times the usual one.
 GAP = 1.5

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from http.client import HTTPMessage
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import click
 from rich.console import Console
@@ -19,12 +25,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from mirror.api.exports import QUICKLOOK, QuicklookQuery
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, Found, SearchQuery
-from mirror.cli.quicklook import open_quick_look
-from mirror.cli.support.completion import keyword_names, segment_names, series_names
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, limit_option, one_of, origin_in_words, remark, show
+from mirror.cli.support.parameters import keyword_names, segment_names, series_names
 from mirror.humanize import counted
 
 Answered = tuple[Found, HTTPMessage]
@@ -150,3 +156,32 @@ def fill_progress(daemon: Daemon, recordset: str) -> dict[str, Any]:
     mine = [fill for fill in fills if fill.series.lower() in recordset.lower()]
     total = sum(fill.total for fill in mine)
     return {"completed": sum(fill.done for fill in mine), "total": total} if total else {}
+
+
+# ---- quick looks ---------------------------------------------------------------------------------
+# ``mirror search --open N`` shows the picture of a record.
+
+
+def open_quick_look(daemon: Daemon, search: SearchQuery, number: int) -> Path:
+    """Save the picture of the ``number``-th record of a search, open it if there is a screen, and print its path."""
+    asked = QuicklookQuery(ds=search.ds, seg=search.seg, n=search.n, number=number, fetch=True)
+    with daemon.stream(QUICKLOOK.path, asked) as answer:
+        png = answer.read()
+        record = unquote(answer.headers.get("X-Mirror-Record", "record"))
+        segment = unquote(answer.headers.get("X-Mirror-Segment", ""))
+    path = Path(tempfile.mkdtemp(prefix="mirror-")) / f"{_file_name(record, segment)}.png"
+    path.write_bytes(png)
+    if has_screen(os.environ) and sys.stdout.isatty():
+        click.launch(str(path))
+    remark(f"quick look of {record}{{{segment}}}: {path}")
+    return path
+
+
+def has_screen(environ: Mapping[str, str]) -> bool:
+    """True if a picture can be shown here: not over a plain ssh connection, for example."""
+    return sys.platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def _file_name(record: str, segment: str) -> str:
+    """A plain name that says what the file is."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", f"{record}_{segment}").strip("._")[:100] or "quicklook"

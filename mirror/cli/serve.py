@@ -15,7 +15,7 @@ from socket import gethostname
 import click
 
 from mirror.cli.simulate import announce
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.config.loading import check_access, check_value, load_config
 from mirror.logs import set_up
 from mirror.systemd import Notifier

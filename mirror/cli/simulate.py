@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.config.loading import text_of
 from mirror.errors import ConfigError
 

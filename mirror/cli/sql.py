@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
@@ -19,7 +20,7 @@ from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import one_of, remark, show, table_options
-from mirror.cli.support.paths import GivenPath, NewFile
+from mirror.cli.support.parameters import GivenPath, NewFile
 from mirror.config.loading import load_config
 from mirror.humanize import counted
 
@@ -103,55 +104,56 @@ def sql(
             if fill or wait:
                 raise click.UsageError("--fill and --wait are for jsoc(), which is not there with --on cluster")
             engine = stack.enter_context(OnCluster(daemon, path))
-        _sql(engine, statement, source, params, fill=fill, wait=wait, form=form, parquet=parquet, arrow=arrow)
+        text = _text(statement, source)
+        if text is None:
+            from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
+
+            prompt(daemon, lambda typed: run(engine, _question(engine.spelled_out(typed), {}, fill), form))
+            return
+        file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
+        _run_all(engine, text, dict(map(_param, params)), Output(form, kind, file), fill=fill, wait=wait)
 
 
-def _sql(
-    engine: Engine,
-    statement: str | None,
-    source: Any,
-    params: tuple[str, ...],
-    *,
-    fill: bool,
-    wait: bool,
-    form: str | None,
-    parquet: Path | None,
-    arrow: Path | None,
-) -> None:
-    daemon = engine.daemon
-    given = dict(map(_param, params))
+def _text(statement: str | None, source: Any) -> str | None:
+    """The statements that are given in one of three ways; None: they will be typed."""
     try:
-        text = statement or (source.read() if source else None)
-        if text is None and not sys.stdin.isatty():
-            text = sys.stdin.read()
+        text: str | None = statement or (source.read() if source else None)
+        return sys.stdin.read() if text is None and not sys.stdin.isatty() else text
     except UnicodeDecodeError as problem:
         raise click.ClickException(f"{source.name if source else 'standard input'} is no text in UTF-8: {problem.reason}") from problem
-    if text is None:
-        from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
-        prompt(daemon, lambda typed: run(engine, _question(engine.spelled_out(typed), {}, fill), form))
-        return
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What becomes of an answer: it is written to ``file`` in a ``kind``, or printed, in a ``form`` if not as a table."""
+
+    form: str | None
+    kind: str
+    file: Path | None
+
+
+def _run_all(engine: Engine, text: str, given: dict[str, Any], output: Output, *, fill: bool, wait: bool) -> None:
+    """Run the statements of a text, one after the other; ``given`` are the values of its parameters."""
     if not text.strip():
         raise click.UsageError("missing STATEMENT; expected SQL as an argument, in a file (-f), or on standard input")
     statements = [engine.spelled_out(each) for each in _split(text)]
     for name in given:
         if f"{engine.marker}{name}" not in text:
             raise click.UsageError(f"-p {name}: no statement has a {engine.marker}{name}")
-    file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
-    if file is not None and len(statements) > 1:
-        raise click.UsageError(f"--{kind} writes the answer of one statement; found {len(statements)}")
+    if output.file is not None and len(statements) > 1:
+        raise click.UsageError(f"--{output.kind} writes the answer of one statement; found {len(statements)}")
     for number, each in enumerate(statements):
         if wait:
-            _fill_record_sets(daemon, each)
+            _fill_record_sets(engine.daemon, each)
         # DuckDB rejects a value that a statement does not name.
         named = given if len(statements) == 1 else {n: v for n, v in given.items() if f"{engine.marker}{n}" in each}
         question = _question(each, named, fill or wait)
-        if file is not None:
-            _write(engine, question, kind, file)
+        if output.file is not None:
+            _write(engine, question, output.kind, output.file)
             continue
-        if number and form is None:
+        if number and output.form is None:
             click.echo()
-        run(engine, question, form)
+        run(engine, question, output.form)
 
 
 class Engine(Protocol):

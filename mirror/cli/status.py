@@ -38,7 +38,7 @@ def status(form: Form, daemon: Daemon) -> None:
         return
     click.echo(laid_out([*sections(answer), *_usage(daemon)], _width()))
     if answer.subscriptions:
-        from mirror.cli.sync import show_subscriptions  # noqa: PLC0415  (most mirrors have none)
+        from mirror.cli.subscriptions import show_subscriptions  # noqa: PLC0415  (most mirrors have none)
 
         show_subscriptions(answer.subscriptions, form)
 

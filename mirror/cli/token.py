@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mirror.cli.subscribe import file_of
+from mirror.cli.subscriptions import file_of
 from mirror.cli.support.daemon import Daemon, running_option
 from mirror.cli.support.output import Form, form_options, remark, show
-from mirror.cli.support.paths import GivenPath
+from mirror.cli.support.parameters import GivenPath
 from mirror.config.access import ROLES
 from mirror.config.editing import ConfigFile
 from mirror.services.access import authentication

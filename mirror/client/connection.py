@@ -5,6 +5,8 @@ A call is made from the contract of a path (``mirror.api``), which also says how
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
@@ -217,3 +219,11 @@ def _rest(answer: HTTPResponse) -> bytes:
         return answer.read()
     except (HTTPException, OSError):
         return b""
+
+
+def user_name() -> str:
+    """Who runs this program, as owners of pins are named."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        return str(os.getuid())

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from mirror.api.cutouts import SCALE, CutoutQuery, check_numbers
 from mirror.api.exports import FILES, FilesQuery, ListedFile
+from mirror.api.images import SCALE, CutoutQuery, check_numbers
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.errors import BadRequest
 

@@ -22,7 +22,7 @@ from fsspec.spec import (  # type: ignore[import-untyped]
     AbstractFileSystem,
 )
 
-from mirror.api.cutouts import FITS, FileChoices
+from mirror.api.images import FITS, FileChoices
 from mirror.client.connection import Call, Connection, RemoteError
 from mirror.client.remote import door
 

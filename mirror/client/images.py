@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mirror.api.cutouts import CutoutQuery
+from mirror.api.images import CutoutQuery
 from mirror.client.frames import needed
 from mirror.errors import BadRequest
 

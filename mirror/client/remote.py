@@ -12,7 +12,6 @@ images are imported when one of theirs is wanted.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 import sys
 import time
@@ -29,18 +28,17 @@ import msgspec
 from mirror.api import datasets as sets
 from mirror.api.contract import UNSET, Asked, Endpoint, Nothing, encoded, plain
 from mirror.api.coverage import COVERAGE, CoverageQuery
-from mirror.api.cutouts import FITS, CutoutQuery
 from mirror.api.exports import CANCEL, ENDED_STATES, FILES, JOB, SUBMIT, ExportBody, FilesQuery, Job, JobQuery
 from mirror.api.fills import ESTIMATE, FILL, Estimate, EstimateQuery, FillBody
-from mirror.api.films import FILM, FILM_FILE, FilmBody
 from mirror.api.freshness import CHANGES, ChangesQuery
+from mirror.api.images import FILM, FILM_FILE, FITS, CutoutQuery, FilmBody
 from mirror.api.maintenance import PIN, UNPIN, PinBody, Pinned, Unpinned
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, SERIES, SearchQuery
 from mirror.api.sql import MEDIA, SQL
 from mirror.api.subscriptions import ADD, SubscriptionTable
 from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
-from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call
+from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call, user_name
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.client.redirect import checked, without_token
@@ -243,12 +241,12 @@ class Client:
         owner: str | None = None,
     ) -> Pinned:  # fmt: skip
         """Keep the cached files of a record set from being evicted, for good or for ``seconds``."""
-        body = PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n, reason=reason, seconds=seconds)
+        body = PinBody(ds=recordset, owner=owner or user_name(), seg=_names(seg), n=n, reason=reason, seconds=seconds)
         return self._ask(PIN, body)
 
     def unpin(self, recordset: str, *, seg: Names = None, n: int | None = None, owner: str | None = None) -> Unpinned:
         """Remove pins of ``owner``, by default one's own."""
-        return self._ask(UNPIN, PinBody(ds=recordset, owner=owner or _user(), seg=_names(seg), n=n))
+        return self._ask(UNPIN, PinBody(ds=recordset, owner=owner or user_name(), seg=_names(seg), n=n))
 
     def subscribe(self, series: str, start: str, **table: Any) -> str:
         """Have the mirror keep a series up to date; ``table``: other keys of a [[subscription]]. Returns its name."""
@@ -557,13 +555,6 @@ def _frame(answer: Sequence[object]) -> pd.DataFrame:
     from mirror.client.frames import Frame  # noqa: PLC0415  (see above)
 
     return Frame(plain(answer))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in some containers
-        return str(os.getuid())
 
 
 def _at_once(

@@ -1,8 +1,13 @@
-"""Checks whether what a cluster shares is fit for it: PostgreSQL, the clock, the objects, and both together."""
+"""Checks whether what a cluster shares is fit for it: PostgreSQL, the clock, the objects, and both together.
+
+``examine`` is what ``mirror cluster check`` tells; ``Mark`` looks at the objects while a mirror runs.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +17,21 @@ from mirror.cluster.database import ClusterDatabase, Member, name_of_machine, ot
 from mirror.cluster.journal import add_entry, row_of, series_rows
 from mirror.cluster.objects import MARK, open_objects, probe
 from mirror.coverage.coverage import Coverage
-from mirror.errors import ClusterAway, ConfigError, MirrorError, ObjectMissing
+from mirror.errors import (
+    ClusterAway,
+    ConfigError,
+    MirrorError,
+    ObjectMissing,
+    ObjectStoreError,
+    ObjectStoreRefused,
+)
 from mirror.humanize import counted
 
 if TYPE_CHECKING:
     from mirror.cluster.objects import Objects
     from mirror.config.sections import Cluster
+
+log = logging.getLogger(__name__)
 
 #: Most objects that a finding names, and that are looked up one by one if a listing does not show them.
 NAMED, DOUBTED = 5, 1000
@@ -132,3 +146,76 @@ async def _needed(database: ClusterDatabase, keys: list[str]) -> set[str]:
 
 def _named(keys: list[str]) -> str:
     return ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else "")
+
+
+# ---- the mark of a cluster -----------------------------------------------------------------------
+# Whether the objects are this cluster's, by a mark among them, and whether their store is fit for it.
+
+#: Seconds between two checks that the store still refuses to overwrite objects; and while it does not.
+LOOKED, AGAIN = 60.0, 15.0
+_LOST = (
+    "lets objects be overwritten: it ignores If-None-Match, which it did not when this mirror began. Nothing is put there until it "
+    "keeps create-only puts again"
+)
+
+
+class Mark:
+    """The mark of a cluster among its objects."""
+
+    def __init__(self, database: ClusterDatabase, objects: Objects) -> None:
+        self._database = database
+        self._objects = objects
+        self._probed = False
+
+    async def join(self) -> None:
+        """Try once what a store must be able to do, and set the mark if there is none.
+
+        ConfigError for objects of another cluster, or a store unfit for one. An unreachable store is no problem yet.
+        """
+        try:
+            if not self._probed:
+                await probe(self._objects)
+                self._probed = True
+            try:
+                found = await self._objects.get(MARK)
+            except ObjectMissing:
+                await self._objects.put_new(MARK, self._database.identity.encode())
+                found = await self._objects.get(MARK)
+        except ObjectStoreRefused as problem:
+            raise ConfigError(f"[cluster] objects: {problem}") from problem
+        except ObjectStoreError as problem:
+            log.warning("the objects of the cluster are not available now problem=%r", str(problem))
+            return
+        self._compare(found)
+
+    async def insist(self) -> None:
+        """Raise unless the objects are there and this cluster's: in an unmounted folder all would seem lost."""
+        try:
+            found = await self._objects.get(MARK)
+        except ObjectMissing as problem:
+            raise ClusterAway(f"{MARK} is not among the objects any more: is their folder mounted?") from problem
+        self._compare(found)
+
+    async def look(self) -> float:
+        """Check, by putting the same mark again, that no put overwrites an object; seconds to the next check.
+
+        Other problems are reported by those who meet them.
+        """
+        mine = self._database.identity.encode()
+        with suppress(ObjectStoreError):
+            if (await self._objects.get(MARK)).strip() == mine:
+                # Twice: if the mark was removed meanwhile, the first puts it.
+                lost = await self._objects.put_new(MARK, mine) and await self._objects.put_new(MARK, mine)
+                if lost != bool(self._objects.unfit):
+                    log.log(logging.ERROR if lost else logging.INFO, "create-only puts place=%s lost=%s", self._objects.place, lost)
+                self._objects.unfit = _LOST if lost else ""
+        return AGAIN if self._objects.unfit else LOOKED
+
+    def _compare(self, found: bytes) -> None:
+        mine = self._database.identity
+        if found.strip() != mine.encode():
+            raise ConfigError(
+                f"[cluster] objects: these are of the cluster {found[:60].decode(errors='replace')!r}, and `database` is of "
+                f"{mine!r}; expected both of one cluster"
+            )
+        self._objects.is_marked = True

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.cluster.journal import FORMAT, claims_from_json, claims_to_json, space_of
-from mirror.coverage.sharing import held_parts
+from mirror.coverage.claims import held_parts
 from mirror.errors import ObjectDamaged, StorageError
 from mirror.storage.index.layout import Tolerance
 from mirror.storage.index.merge import ForeignRecords
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mirror.coverage.claims import CoverageClaim
     from mirror.coverage.coverage import Box
-    from mirror.coverage.sharing import CoverageClaim
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor
     from mirror.storage.index.index import Index

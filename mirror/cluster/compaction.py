@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase, Cursor
     from mirror.cluster.objects import Objects
-    from mirror.coverage.sharing import CoverageClaim
+    from mirror.coverage.claims import CoverageClaim
     from mirror.drms.series import Series
     from mirror.storage.index.index import Index
 

@@ -53,8 +53,10 @@ SILENCE, WORD = 3.0, 0.5
 ANSWER = 4.0
 #: Seconds after the end of a session for which those who need one wait for the next.
 RETURN = 4.0
-#: Seconds that a statement or a connection may take, and by which clocks may differ.
+#: Seconds that a statement may take, and by which clocks may differ.
 PATIENCE, CLOCKS = 15.0, 60.0
+#: Seconds in which PostgreSQL must accept a connection.
+CONNECTING = 5.0
 #: Seconds within which a connection for transactions must exist once there is a session.
 READY = 5.0
 #: Seconds for which a start waits for the session of an earlier server with its name to end.
@@ -533,7 +535,7 @@ def _settings(name: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "application_name": f"jsoc-mirror {name}",
-        "connect_timeout": 5,
+        "connect_timeout": int(CONNECTING),
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.cluster.objects import MARK
-from mirror.cluster.units import PAGE, Unit, Units, blob_key
+from mirror.cluster.units import PAGE, KnownUnits, Unit, Units, blob_key
 from mirror.concurrency import end
 from mirror.errors import (
     ClusterAway,
@@ -35,20 +35,18 @@ from mirror.errors import (
 )
 from mirror.metrics import counter, gauge
 from mirror.readthrough.downloads import OtherBytes, digest_header
-from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import Holding, RecordSegment
-from mirror.storage.files.table import Blob, head
-from mirror.storage.files.unit_path import UnitFile, unit_file
 from mirror.upstream.pacing import Claim, Priority
+from mirror.wire.paths import UnitFile, unit_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from mirror.cluster.database import ClusterDatabase
     from mirror.cluster.objects import Incoming, Objects
     from mirror.metrics import Metric
     from mirror.readthrough.downloads import Answer
-    from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.database.database import Database
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.holdings import Holdings
     from mirror.upstream.client import UpstreamClient
@@ -115,7 +113,7 @@ class SharedFiles:
         self._cluster, self._objects = cluster
         self.units = Units(self._cluster)
         self._upstream = upstream
-        self._marks = Marks(database)
+        self._known = KnownUnits(database)
         self._blobs = blobs
         self._sleep = sleep
         self.counts: Counter[str] = Counter()
@@ -383,7 +381,7 @@ class SharedFiles:
 
     async def _strike_off(self, sha256: str) -> None:
         await self.units.drop(sha256)
-        await self._marks.drop(sha256)  # what is held here goes up again
+        await self._known.drop(sha256)  # what is held here goes up again
         self._done.clear()
         self._work.set()
 
@@ -418,7 +416,7 @@ class SharedFiles:
                     self._is_compared = True
                     await self.compare()
                 self._skipped.clear()
-                while batch := self._taken() or await self._marks.lacking(BATCH, self._skipped):
+                while batch := self._taken() or await self._known.lacking(BATCH, self._skipped):
                     await self._upload_all(batch)
                 self.problem = ""
                 if not self._work.is_set():
@@ -462,7 +460,7 @@ class SharedFiles:
         row = await self.units.put(Unit(file, holding.disk, blob.sha256, blob.size), holding.record)
         if row.sha256 != blob.sha256:
             log.warning("two servers have other bytes for one file path=%s here=%s there=%s", holding.path, blob.sha256, row.sha256)
-        await self._marks.put(file, blob.sha256)
+        await self._known.put(file, blob.sha256)
         self._done[file, holding.record] = blob.sha256
         while len(self._done) > MOST_NEW:
             del self._done[next(iter(self._done))]
@@ -527,69 +525,11 @@ class SharedFiles:
     async def compare(self) -> int:
         """See which files that were put there have no row any more, as after an older backup; how many."""
         count = 0
-        async for some in self._marks.pages():
+        async for some in self._known.pages():
             for _, sha256 in await self.units.lacking(some):
-                await self._marks.drop(sha256)
+                await self._known.drop(sha256)
                 count += 1
         return count
-
-
-class Marks:
-    """``mirror.shared_files``: of which files of this store it is known that they lie beside the objects."""
-
-    def __init__(self, database: Database) -> None:
-        self._tables = Tables(database)
-
-    async def put(self, file: UnitFile, sha256: str) -> None:
-        """It does."""
-        row = [file.sunum, file.slot, file.file, head(sha256), sha256]
-
-        def work(cursor: Cursor) -> None:
-            cursor.execute("DELETE FROM mirror.shared_files WHERE sunum = ? AND slot = ? AND file = ?", row[:3])
-            cursor.execute("INSERT INTO mirror.shared_files VALUES (?, ?, ?, ?, ?)", row)
-
-        await self._tables.write(work)
-
-    async def drop(self, sha256: str) -> None:
-        """The content does not."""
-        key = [head(sha256), sha256]
-        await self._tables.write(
-            lambda c: c.execute("DELETE FROM mirror.shared_files WHERE head = ? AND sha256 = ?", key)
-        )
-
-    async def lacking(self, n: int, but: set[UnitFile]) -> list[Holding]:
-        """Files that are held and not known to be there: ``n`` of them at most, none of ``but``."""
-        sql = (
-            "SELECT h.sunum, h.slot, h.file, h.disk, h.series, h.recnum, h.segment, "
-            "b.sha256, b.size, b.kept_at, b.verified_at, b.last_used "
-            "FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256 "
-            "WHERE h.sunum > 0 AND NOT EXISTS (SELECT 1 FROM mirror.shared_files s WHERE s.sunum = h.sunum "
-            "AND s.slot = h.slot AND s.file = h.file AND s.sha256 = h.sha256) LIMIT ?"
-        )
-        rows = await self._tables.read(lambda c: c.execute(sql, [n + len(but)]).fetchall())
-        found = [_holding(row) for row in rows]
-        return [holding for holding in found if holding.file not in but][:n]
-
-    async def pages(self) -> AsyncIterator[list[tuple[UnitFile, str]]]:
-        """All of them, each with its sha256."""
-        after: list[object] = [-1, -1, ""]
-        sql = (
-            "SELECT sunum, slot, file, sha256 FROM mirror.shared_files WHERE (sunum, slot, file) > (?, ?, ?) "
-            "ORDER BY sunum, slot, file LIMIT ?"
-        )
-        while True:
-            place = list(after)
-            rows = await self._tables.read(lambda c, p=place: c.execute(sql, [*p, PAGE]).fetchall())  # type: ignore[misc]
-            if not rows:
-                return
-            yield [(UnitFile(*row[:3]), row[3]) for row in rows]
-            after = list(rows[-1][:3])
-
-
-def _holding(row: Sequence[object]) -> Holding:
-    sunum, slot, file, disk, series, recnum, segment, *blob = row
-    record = None if series is None else RecordSegment(series, recnum, segment)  # type: ignore[arg-type]
-    return Holding(UnitFile(sunum, slot, file), disk, record, None, Blob(*blob))  # type: ignore[arg-type]
 
 
 async def _caught(work: Awaitable[None]) -> MirrorError | None:

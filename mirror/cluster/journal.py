@@ -21,11 +21,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mirror.cluster.database import JOURNAL, LIVING, SERIES
+from mirror.coverage.claims import CoverageClaim, both, held_parts, without
 from mirror.coverage.coverage import Box, Coverage, Freshness
-from mirror.coverage.intervals import GRAIN, MAX, MIN, Span, Steps
+from mirror.coverage.intervals import GRAIN, MAX, MIN, Steps
 from mirror.coverage.plan import key_space
-from mirror.coverage.sharing import CoverageClaim, both, held_parts
-from mirror.coverage.subtraction import without
 from mirror.storage.index.changes import region_from_json, region_to_json
 
 if TYPE_CHECKING:
@@ -190,11 +189,6 @@ def boxes_from_json(members: Sequence[Any]) -> tuple[Box, ...]:
     return tuple(
         Box(region_from_json(json.dumps(region)), tuple(Steps(*map(int, each)) for each in steps)) for region, steps in members
     )
-
-
-def spans_of(claims: Iterable[CoverageClaim]) -> list[Span]:
-    """The spans of claims, whatever their region."""
-    return [Span(s.lo, s.hi, at) for box, at in claims for s in box.steps]
 
 
 # ---- statements ----------------------------------------------------------------------------------

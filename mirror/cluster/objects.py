@@ -268,6 +268,8 @@ class Objects:
             refused = "full" not in _WORDS[code]
             kind = ObjectStoreRefused if refused else ObjectStoreAway
             return kind(f"{what}: it {_WORDS[code]}")
+        if verb == "list" and status == 404:  # an S3 says NoSuchBucket, or that there is nothing
+            return ObjectStoreRefused(f"{what}: it answers with HTTP 404; is there an S3 at the endpoint?")
         if isinstance(problem, FileNotFoundError) or status == 404:
             return ObjectMissing(f"{self._named(key)} is not in the object store")
         if status in (401, 403) or isinstance(problem, PermissionError) or "Permission" in type(problem).__name__:
@@ -276,6 +278,8 @@ class Objects:
             return ObjectStoreAway(f"{what}: it answers with HTTP {status}")
         if status:
             return ObjectStoreRefused(f"{what}: it answers with HTTP {status} {code}".rstrip())
+        if "redirect without LOCATION" in text:
+            return ObjectStoreRefused(f"{what}: it {_WORDS['PermanentRedirect']}")
         first = text.partition("\n")[0]
         if "error sending request" in text or "timed out" in text or "Error performing" in text:
             return ObjectStoreAway(f"{what}: no answer; is it up, and is the endpoint right? ({first})")
@@ -344,6 +348,7 @@ def open_objects(url: str, endpoint: str | None = None, environ: Mapping[str, st
     ``endpoint`` is the address of an S3 that is not AWS. It is not contacted yet.
     """
     try:
+        from obstore.exceptions import BaseError  # noqa: PLC0415
         from obstore.store import LocalStore, S3Store  # noqa: PLC0415
     except ImportError as problem:
         raise ConfigError(f"[cluster] objects needs {problem.name}: pip install 'jsoc-mirror[cluster]'") from problem
@@ -357,8 +362,11 @@ def open_objects(url: str, endpoint: str | None = None, environ: Mapping[str, st
         return Objects(LocalStore(folder), url.rstrip("/"), folder)
     if parts.scheme != "s3" or not parts.netloc:
         raise ConfigError(f'[cluster] objects = {url!r}: expected "s3://bucket/prefix" or "file:///folder"')
-    if endpoint is not None and not environ.get("AWS_ACCESS_KEY_ID") and not any(map(environ.get, _OTHER_KEYS)):
-        raise ConfigError("[cluster] objects: no key; expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    endpoint = endpoint or environ.get("AWS_ENDPOINT_URL") or environ.get("AWS_ENDPOINT")  # as other programs do
+    halves = [bool(environ.get(name)) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+    if any(halves) is not all(halves) or (endpoint is not None and not any((*halves, *map(environ.get, _OTHER_KEYS)))):
+        found = "half a key" if any(halves) else "no key"
+        raise ConfigError(f"[cluster] objects: {found}; expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     options: ClientConfig = {
         "allow_http": endpoint is not None and endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=CONNECT),
@@ -368,14 +376,18 @@ def open_objects(url: str, endpoint: str | None = None, environ: Mapping[str, st
     keys = {name: environ[f"AWS_{name.upper()}"] for name in _KEYS if environ.get(f"AWS_{name.upper()}")}
     at = {} if endpoint is None else {"endpoint": endpoint, "virtual_hosted_style_request": False}
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    store = S3Store(
-        parts.netloc,
-        prefix=parts.path.strip("/") or None,
-        region=region,
-        disable_bulk_delete=True,  # which some makes do not have
-        client_options=options,
-        retry_config=_RETRY,
-        **keys,  # type: ignore[arg-type]
-        **at,  # type: ignore[arg-type]
-    )
+    try:
+        store = S3Store(
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            region=region,
+            disable_bulk_delete=True,  # which some makes do not have
+            client_options=options,
+            retry_config=_RETRY,
+            **keys,  # type: ignore[arg-type]
+            **at,  # type: ignore[arg-type]
+        )
+    except (BaseError, ValueError) as problem:
+        said = str(problem).partition("\n")[0]
+        raise ConfigError(f"[cluster] objects = {url!r}: these values cannot be used: {said}") from problem
     return Objects(store, url.rstrip("/"))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from mirror.cluster.database import ClusterDatabase
     from mirror.cluster.objects import Objects
-    from mirror.coverage.sharing import CoverageClaim
+    from mirror.coverage.claims import CoverageClaim
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from mirror.cluster.chunks import read_chunk
 from mirror.cluster.journal import add_entry, bounds, dropped, is_there, lacking, space_of, tail
 from mirror.concurrency import SingleFlight
+from mirror.coverage.claims import without
 from mirror.coverage.coverage import Box, Coverage
 from mirror.coverage.intervals import GRAIN, Steps
-from mirror.coverage.subtraction import without
 from mirror.errors import ObjectDamaged, ObjectMissing
 from mirror.storage.index.affected import delete_records
 from mirror.storage.index.index import Committed
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mirror.cluster.check import Mark
     from mirror.cluster.database import ClusterDatabase
     from mirror.cluster.journal import Entry
-    from mirror.cluster.mark import Mark
     from mirror.cluster.objects import Objects
     from mirror.drms.series import Series
-    from mirror.storage.database.database import Cursor
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import Cursor, KeyedTable
     from mirror.storage.index.index import Index
 
 log = logging.getLogger(__name__)

@@ -25,14 +25,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, other_versions
 from mirror.cluster.exports import SharedExports
-from mirror.cluster.facts import Facts
+from mirror.cluster.facts import POSITION, Facts, SharedPins
 from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
-from mirror.cluster.mark import LOOKED, Mark
 from mirror.cluster.orphans import Orphans
-from mirror.cluster.pins import POSITION, SharedPins
 from mirror.cluster.places import Places
 from mirror.cluster.reader import JournalReader
 from mirror.cluster.tallies import Tallies
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from mirror.coverage.coverage import Box, Freshness
     from mirror.drms.series import Series
     from mirror.readthrough.shared import Ask
-    from mirror.storage.database.keyed import KeyedTable
+    from mirror.storage.database.database import KeyedTable
     from mirror.storage.files.eviction import Pins
     from mirror.storage.index.index import Committed, Index
     from mirror.upstream.budget import Budget

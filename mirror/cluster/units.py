@@ -1,4 +1,4 @@
-"""Which files of storage units are among the cluster's objects: the tables ``units`` and ``unit_records``.
+"""Which files of storage units are among the cluster's objects: the tables ``units`` and ``unit_records``, and what a server knows of them.
 
 A row means that a content was put completely, under its name, before the row was written. The first row of a file
 counts; the content of a file of a storage unit never changes.
@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile
+from mirror.storage.database.database import Tables
+from mirror.storage.files.holdings import Holding, RecordSegment
+from mirror.storage.files.table import Blob, head
+from mirror.wire.paths import UnitFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from mirror.cluster.database import ClusterDatabase
+    from mirror.storage.database.database import Cursor, Database
 
 #: The first half of the advisory lock of a file being fetched; the second is a hash of its path.
 UNITS = 0x6A736F10
@@ -150,3 +153,64 @@ def _arrays(files: Iterable[UnitFile]) -> tuple[list[int], list[int], list[str]]
 def _unit(row: Sequence[object]) -> Unit:
     sunum, slot, file, disk, sha256, size = row
     return Unit(UnitFile(sunum, slot, file), disk, sha256, size)  # type: ignore[arg-type]
+
+
+# ---- what this server knows ------------------------------------------------------------------------
+
+
+class KnownUnits:
+    """``mirror.shared_files``: the files of this store that are known to lie beside the objects."""
+
+    def __init__(self, database: Database) -> None:
+        self._tables = Tables(database)
+
+    async def put(self, file: UnitFile, sha256: str) -> None:
+        """It does."""
+        row = [file.sunum, file.slot, file.file, head(sha256), sha256]
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute("DELETE FROM mirror.shared_files WHERE sunum = ? AND slot = ? AND file = ?", row[:3])
+            cursor.execute("INSERT INTO mirror.shared_files VALUES (?, ?, ?, ?, ?)", row)
+
+        await self._tables.write(work)
+
+    async def drop(self, sha256: str) -> None:
+        """The content does not."""
+        key = [head(sha256), sha256]
+        await self._tables.write(
+            lambda c: c.execute("DELETE FROM mirror.shared_files WHERE head = ? AND sha256 = ?", key)
+        )
+
+    async def lacking(self, n: int, but: set[UnitFile]) -> list[Holding]:
+        """Files that are held and not known to be there: ``n`` of them at most, none of ``but``."""
+        sql = (
+            "SELECT h.sunum, h.slot, h.file, h.disk, h.series, h.recnum, h.segment, "
+            "b.sha256, b.size, b.kept_at, b.verified_at, b.last_used "
+            "FROM mirror.holdings h JOIN mirror.blobs b ON h.head = b.head AND h.sha256 = b.sha256 "
+            "WHERE h.sunum > 0 AND NOT EXISTS (SELECT 1 FROM mirror.shared_files s WHERE s.sunum = h.sunum "
+            "AND s.slot = h.slot AND s.file = h.file AND s.sha256 = h.sha256) LIMIT ?"
+        )
+        rows = await self._tables.read(lambda c: c.execute(sql, [n + len(but)]).fetchall())
+        found = [_holding(row) for row in rows]
+        return [holding for holding in found if holding.file not in but][:n]
+
+    async def pages(self) -> AsyncIterator[list[tuple[UnitFile, str]]]:
+        """All of them, each with its sha256."""
+        after: list[object] = [-1, -1, ""]
+        sql = (
+            "SELECT sunum, slot, file, sha256 FROM mirror.shared_files WHERE (sunum, slot, file) > (?, ?, ?) "
+            "ORDER BY sunum, slot, file LIMIT ?"
+        )
+        while True:
+            place = list(after)
+            rows = await self._tables.read(lambda c, p=place: c.execute(sql, [*p, PAGE]).fetchall())  # type: ignore[misc]
+            if not rows:
+                return
+            yield [(UnitFile(*row[:3]), row[3]) for row in rows]
+            after = list(rows[-1][:3])
+
+
+def _holding(row: Sequence[object]) -> Holding:
+    sunum, slot, file, disk, series, recnum, segment, *blob = row
+    record = None if series is None else RecordSegment(series, recnum, segment)  # type: ignore[arg-type]
+    return Holding(UnitFile(sunum, slot, file), disk, record, None, Blob(*blob))  # type: ignore[arg-type]

@@ -57,15 +57,15 @@ def address(value: Any) -> str:
 def url(value: Any) -> str:
     """The address of a host, "http://host" or "http://host:port", without a slash at its end."""
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(value.strip() if isinstance(value, str) else "")
         plain = bool(parts.hostname) and not (parts.path.strip("/") or parts.query or parts.fragment)
         plain = plain and parts.username is None and parts.password is None
         plain = plain and parts.port != 0  # also raises ValueError for what is not a port
     except ValueError:
         plain = False
-    if not plain or parts.scheme not in {"http", "https"}:
+    if not plain or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", parts.netloc):
         raise ValueError('the address of a host, such as "http://jsoc.stanford.edu"')
-    return str(value).rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def spark_address(value: Any) -> str:
@@ -96,24 +96,30 @@ def web_address(value: Any) -> str:
 def postgresql(value: Any) -> str:
     """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(value.strip() if isinstance(value, str) else "")
         named = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
         named = named and (parts.port or 1) > 0  # also raises ValueError for what is not a port
     except ValueError:
         named = False
+    if named and parts.netloc.count("@") > 1:
+        raise ValueError("@ in a user or a password to be written as %40, and / as %2F")
     if not named:
         raise ValueError('the address of a PostgreSQL database, such as "postgresql://mirror@db.example.org/mirror"')
-    return str(value)
+    return str(value).strip()
 
 
 def object_store(value: Any) -> str:
     """Where objects lie, "s3://bucket/prefix" or "file:///folder", without a slash at its end."""
-    parts = urlsplit(value if isinstance(value, str) else "")
-    bucket = parts.scheme == "s3" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc)
+    text = value.strip() if isinstance(value, str) else ""
+    parts = urlsplit(text)
+    bucket = parts.scheme == "s3" and bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc))
+    prefix = parts.path.rstrip("/")[1:]
+    if bucket and prefix:  # no key of an object has such a part
+        bucket = not {"", ".", ".."} & set(prefix.split("/")) and text.isprintable()
     folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
     if not (bucket or folder) or parts.query or parts.fragment:
         raise ValueError('a bucket or a folder, such as "s3://solar-mirror/v1" or "file:///ceph/mirror"')
-    return str(value).rstrip("/")
+    return text.rstrip("/")
 
 
 def folder_address(value: Any) -> str:

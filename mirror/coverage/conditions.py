@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.claims import whole
 from mirror.coverage.plan import Forward, need
-from mirror.coverage.subtraction import whole
 from mirror.drms.recordset import (
     FloatRange,
     IntRange,

@@ -6,6 +6,7 @@ Pure values; names and members are the server's own. Decoding and encoding is ``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -169,3 +170,22 @@ class Series:
         if name not in known:
             known[name] = make()
         return known[name]  # type: ignore[return-value]  # made under that name
+
+
+# ---- plots ---------------------------------------------------------------------------------------
+# Which keyword is the error of another.
+
+#: The errors of SHARP's parameters, whose names follow no rule.
+_ERRORS = {
+    "USFLUX": "ERRVF", "MEANGAM": "ERRGAM", "MEANGBT": "ERRBT", "MEANGBH": "ERRBH", "MEANGBZ": "ERRBZ", "MEANJZD": "ERRJZ",
+    "TOTUSJZ": "ERRUSI", "MEANALP": "ERRALP", "MEANJZH": "ERRMIH", "TOTUSJH": "ERRTUI", "ABSNJZH": "ERRTAI",
+    "SAVNCPP": "ERRJHT", "MEANPOT": "ERRMPOT", "TOTPOT": "ERRTPOT", "MEANSHR": "ERRMSHA",
+}  # fmt: skip
+
+
+def error_of(name: str, known: Iterable[str]) -> str | None:
+    """The one of the known keywords that is the error of a keyword; None if there is none."""
+    there = {each.upper(): each for each in known}
+    upper = name.upper()
+    likely = (_ERRORS.get(upper, ""), f"ERR{upper}", f"ERR_{upper}", f"{upper}ERR", f"{upper}_ERR", f"{upper}_ERROR")
+    return next((there[each] for each in likely if each in there and each != upper), None)

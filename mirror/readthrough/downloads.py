@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mirror.concurrency import Version
+from mirror.concurrency import Version, cancel
 from mirror.errors import (
     MirrorError,
     UpstreamBroken,
@@ -331,9 +331,7 @@ class Downloads:
                 task.cancel()
         if kept := [task for download, task in running if download.is_being_kept]:
             await asyncio.wait(kept, timeout=KEEPING)
-        for _, task in running:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+        await cancel(*(task for _, task in running))
 
     async def _run(
         self, download: Download, kept: Callable[[Blob], Awaitable[None]], manner: Manner

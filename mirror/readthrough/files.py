@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import NotHeld, Refused
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holding
-from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
+from mirror.wire.paths import UnitFile, disk_of, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence

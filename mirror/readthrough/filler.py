@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import SingleFlight, to_the_end
+from mirror.concurrency import SingleFlight, cancel, to_the_end
 from mirror.coverage.coverage import Box, Coverage, Freshness
 from mirror.coverage.intervals import MAX
 from mirror.coverage.plan import box_query
@@ -195,9 +195,7 @@ class Filler:
     async def stop(self) -> None:
         """End all flights; what is committed stays."""
         tasks = [f.task for flights in self._flights.values() for f in flights]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
     # ---- flights ---------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight
+from mirror.coverage.claims import whole
 from mirror.coverage.coverage import Freshness
 from mirror.coverage.plan import Local, extreme_of, extreme_position, plan_read
-from mirror.coverage.subtraction import whole
 from mirror.drms.recordset import (
     Bracket,
     Extreme,

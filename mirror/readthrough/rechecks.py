@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.claims import with_edges
+from mirror.coverage.conditions import can_be_cut
 from mirror.coverage.coverage import Box
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS, box_query
-from mirror.coverage.sharing import with_edges
 from mirror.errors import UpstreamRefused
 from mirror.readthrough.chunks import MAX_RANGES, chunks, halves
 from mirror.storage.index.rows import fill_request
@@ -212,15 +212,10 @@ class Rechecks:
         ours = await self._index.recnums(series, predicate, all_versions=versions)
         # Records held elsewhere are fetched again, to see whether they belong here: otherwise a list of other records
         # would be taken for this one. At the ends of a span of plain times more is held than is certain.
-        near = predicate if _is_exact(series) else box_predicate(series, with_edges(box, EDGE))
+        near = predicate if can_be_cut(series) else box_predicate(series, with_edges(box, EDGE))
         known = await self._index.recnums(series, near, all_versions=versions)
         lacking = await self._index.lacking(series, near, all_versions=versions)
         return compare(ours, (ours | known) - lacking, theirs)
-
-
-def _is_exact(series: Series) -> bool:
-    axis = coverage_axis(series)
-    return axis is None or axis.kind is not Kind.MILLISECONDS
 
 
 def split(box: Box, first: int, last: int) -> tuple[Box, Box]:

@@ -4,7 +4,7 @@
 
 What is asked of JSOC is in proportion to the question:
 
-1. Nothing is fetched that nobody waits for; large fills are begun in ``mirror.services.fills.fills`` only.
+1. Nothing is fetched that nobody waits for; large fills are begun in ``mirror.services.fills`` only.
 2. A question with ``n`` costs at most its answer and one chunk of records, over all of its record sets, and no
    count. It is filled if that is certain to suffice, and forwarded otherwise.
 3. A question without ``n`` costs at most its answer and one chunk, and is forwarded if that is too much to wait for.

@@ -11,8 +11,7 @@ from aiohttp import web
 from mirror.api.contract import JSON, Asked, Nothing, encoded
 from mirror.api.reading import from_object, from_query
 from mirror.errors import BadRequest
-from mirror.server.bodies import parse_json
-from mirror.server.requests import parameters
+from mirror.server.requests import parameters, parse_json
 from mirror.wire.params import decode_params
 
 if TYPE_CHECKING:

@@ -37,8 +37,7 @@ from mirror.errors import (
     WrongFields,
 )
 from mirror.readthrough.policy import CacheDemand
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import HungUp, demand_of
+from mirror.server.requests import HungUp, demand_of, is_mirror
 from mirror.upstream.transport import PROBLEM
 from mirror.wire.answer import encode_error
 from mirror.wire.paths import PROGRAM_PATHS
@@ -46,7 +45,8 @@ from mirror.wire.paths import PROGRAM_PATHS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    from aiohttp.typedefs import Handler
+
 
 log = logging.getLogger(__name__)
 

@@ -26,16 +26,17 @@ from mirror.errors import BadRequest, MirrorError, UnknownName, UpstreamError
 from mirror.server.forwarding import CONNECT, end_to_end
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
-from mirror.services.fills.fills import FILL
-from mirror.services.films.films import FILM
+from mirror.services.fills import FILL
+from mirror.services.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
+
+    from aiohttp.typedefs import Handler
 
     from mirror.readthrough.shared import Peer, Shared
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 

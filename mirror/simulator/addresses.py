@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirror.wire.address import NOT_AN_ADDRESS, REGISTERED, UNKNOWN, AddressAnswer
+from mirror.wire.export import NOT_AN_ADDRESS, REGISTERED, UNKNOWN, AddressAnswer
 
 #: Addresses with this name, or of this host, are never registered; all others are.
 STRANGER, NOWHERE = "notregistered", "nowhere.org"

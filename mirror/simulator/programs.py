@@ -18,7 +18,6 @@ from mirror.simulator.evaluate import count
 from mirror.simulator.fitslike import encode_recset, fits_records
 from mirror.simulator.show_info import run_show_info
 from mirror.simulator.structure import structure_answer
-from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import (
     SeriesEntry,
     decode_catalogue,
@@ -26,7 +25,7 @@ from mirror.wire.catalogue import (
     encode_showextseries,
     select_series,
 )
-from mirror.wire.export import content_type, encode_answer
+from mirror.wire.export import content_type, decode_address, encode_address_answer, encode_answer
 from mirror.wire.info import SeriesStructRequest, SummaryRequest, decode_info, encode_summary
 from mirror.wire.rs_list import encode_rs_list
 

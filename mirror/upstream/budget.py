@@ -16,6 +16,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,12 +25,17 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import OverBudget
+from mirror.storage.database.database import KeyedTable
 from mirror.upstream.pacing import Claim, Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from mirror.storage.database.database import Database
+
+log = logging.getLogger(__name__)
 
 HOUR, DAY = 3600.0, 86400.0
 #: What a question may take although a limit is used up, and what all questions of one person may in a day.
@@ -416,3 +423,40 @@ class Budget:
 def _at_once(amount: int, limit: int) -> int:
     """How much of a limit must be free for an amount: at least something, and never all."""
     return max(1, min(amount, limit // MOST_AT_ONCE))
+
+
+# ---- what survives a restart -----------------------------------------------------------------------
+
+#: The table of what was used of the budget, and the key of its one row.
+BUDGET = "budget"
+
+
+class BudgetMemory:
+    """Writes down what was used, and reads it at the start; ``now`` gives Unix seconds."""
+
+    def __init__(self, budget: Budget, database: Database, now: Callable[[], float]) -> None:
+        self._budget = budget
+        self._table = KeyedTable(database, BUDGET)
+        self._now = now
+        self._kept = ""
+
+    async def recall(self) -> None:
+        """Load what was used before the start."""
+        found = await self._table.get(BUDGET)
+        if found is None:
+            return
+        try:
+            self._budget.restore(json.loads(found[0]))
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as problem:  # the used budget is no reason not to start
+            log.warning("budget not recalled error=%s", problem)
+
+    async def keep(self) -> None:
+        """Store what has been used, if that has changed."""
+        state = json.dumps(self._budget.state())
+        if state != self._kept:
+            await self._table.put(BUDGET, state, self._now())
+            self._kept = state

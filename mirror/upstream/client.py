@@ -41,7 +41,6 @@ from mirror.upstream.budget import Budget, BudgetLimits
 from mirror.upstream.pacing import Claim, Pace, Pacer, Priority, Turnstile
 from mirror.upstream.transport import PAGE, PROGRAM, Passthrough, Transport, user_agent
 from mirror.upstream.verification import MOST_RECNUM, Question
-from mirror.wire.address import AddressAnswer, AddressRequest, decode_address_answer, encode_address
 from mirror.wire.catalogue import (
     CatalogueRequest,
     SeriesEntry,
@@ -49,7 +48,13 @@ from mirror.wire.catalogue import (
     decode_showextseries,
     encode_catalogue,
 )
-from mirror.wire.export import encode_fetch
+from mirror.wire.export import (
+    AddressAnswer,
+    AddressRequest,
+    decode_address_answer,
+    encode_address,
+    encode_fetch,
+)
 from mirror.wire.export_answer import decode_answer
 from mirror.wire.info import (
     ALL,
@@ -64,8 +69,7 @@ from mirror.wire.info import (
 from mirror.wire.paths import CGI, is_program
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.show_info import decode_formats, formats_query
-from mirror.wire.structure import decode_series_struct
-from mirror.wire.structure_check import SERIES_NAME, structure_problem
+from mirror.wire.structure import SERIES_NAME, decode_series_struct, structure_problem
 
 T = TypeVar("T")
 Outcome = Literal["ok", "unreachable", "broken", "refused"]

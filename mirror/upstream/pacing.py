@@ -2,7 +2,7 @@
 
 Three parts, each usable alone: ``Turnstile`` says who goes next, ``Circuit`` (a value) whether to ask at
 all, ``Retries`` (a value) how long to wait before asking again; ``Pacer`` puts them together. Clock,
-sleep and randomness are passed in.
+sleep and randomness are passed in. ``Rates`` learns how fast JSOC sends.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from mirror.errors import ClusterAway, UpstreamBroken, UpstreamError, UpstreamUn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mirror.upstream.client import Exchange
 
 T = TypeVar("T")
 
@@ -313,3 +315,61 @@ class Pacer:
             raise
         self._circuit = self._circuit.succeeded()
         return answer
+
+
+# ---- how fast JSOC sends ---------------------------------------------------------------------------
+# Measured on ordinary requests.
+
+#: Answers of fewer records measure the time to begin rather than the rate.
+FEWEST = 100
+#: The weight of an earlier exchange after each later one.
+DECAY = 0.9
+#: The rates until something is measured: those of a slow day at JSOC.
+RECORDS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_FILE = 500.0, 5e6, 5.0
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Amounts and the seconds they took; what is older counts less."""
+
+    amount: float = 0.0
+    number: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, amount: float, seconds: float) -> None:
+        self.amount = self.amount * DECAY + amount
+        self.number = self.number * DECAY + 1
+        self.seconds = self.seconds * DECAY + seconds
+
+
+class Rates:
+    """The rates of records and of files since the start, the latest exchanges counting most."""
+
+    def __init__(self) -> None:
+        self._records, self._files = _Sum(), _Sum()
+
+    def count_exchange(self, exchange: Exchange) -> None:
+        """Learn from one exchange, if it is large enough."""
+        if exchange.outcome != "ok" or exchange.seconds <= 0:
+            return
+        if exchange.program == "file" and exchange.bytes:
+            self._files.add(exchange.bytes, exchange.seconds)
+        elif exchange.records >= FEWEST:
+            self._records.add(exchange.records, exchange.seconds)
+
+    @property
+    def measured(self) -> tuple[bool, bool]:
+        """Whether the rate of records, and that of files, were measured."""
+        return self._records.seconds > 0, self._files.seconds > 0
+
+    def for_records(self, records: int) -> float:
+        """Seconds that so many records take, one request after the other."""
+        known = self._records
+        return records / (known.amount / known.seconds if known.seconds else RECORDS_PER_SECOND)
+
+    def for_files(self, files: int, size: int | None) -> float:
+        """Seconds that so many files of ``size`` bytes in all take, one after the other; None: of unknown size."""
+        known = self._files
+        if size is None:
+            return files * (known.seconds / known.number if known.seconds else SECONDS_PER_FILE)
+        return size / (known.amount / known.seconds if known.seconds else BYTES_PER_SECOND)

@@ -64,17 +64,18 @@ def member(members: Members, name: str, kind: type[T], *, default: T | None = No
 
 def objects(members: Members, name: str) -> list[Members]:
     """A list of objects; the server writes ``[null]`` for some that are empty."""
-    found = [item for item in member(members, name, list) if item is not None]
-    if not all(isinstance(item, dict) for item in found):
-        raise UpstreamBroken(f"member {name!r}: expected a list of objects")
-    return found
+    return _items(members, name, dict, "objects")
 
 
 def strings(members: Members, name: str) -> list[str]:
     """A list of strings; ``[null]`` counts as empty."""
+    return _items(members, name, str, "strings")
+
+
+def _items(members: Members, name: str, kind: type[T], what: str) -> list[T]:
     found = [item for item in member(members, name, list) if item is not None]
-    if not all(isinstance(item, str) for item in found):
-        raise UpstreamBroken(f"member {name!r}: expected a list of strings")
+    if not all(isinstance(item, kind) for item in found):
+        raise UpstreamBroken(f"member {name!r}: expected a list of {what}")
     return found
 
 

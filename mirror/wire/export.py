@@ -1,4 +1,4 @@
-"""jsoc_fetch: its requests, both directions. Its answers are in ``mirror.wire.export_answer``.
+"""jsoc_fetch: its requests, and checkAddress.sh, both directions. The answers of jsoc_fetch are in ``mirror.wire.export_answer``.
 
 Clients write ``process`` and its first argument as one name, ``process=n``, which JSOC's CGI wrapper puts
 back together. Both spellings are read, and the clients' is written; likewise ``requester``, which the program
@@ -7,9 +7,12 @@ itself calls ``requestor``.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote_plus, unquote_plus
 
 from mirror.drms.export import (
     DEFAULT_FILENAME_FORMAT,
@@ -27,12 +30,8 @@ from mirror.drms.export import (
     parse_request_id,
 )
 from mirror.errors import BadRequest
-from mirror.wire.export_answer import (
-    content_type,
-    decode_answer,
-    decode_units,
-    encode_answer,
-)
+from mirror.wire.answer import load_object, member
+from mirror.wire.export_answer import content_type, decode_answer, decode_units, encode_answer
 from mirror.wire.info import c_int
 
 __all__ = [
@@ -230,3 +229,50 @@ def _units_params(request: UnitsRequest) -> dict[str, str]:
         "formatvar": "dataobj" if request.by_number else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+# ---- checkAddress.sh -----------------------------------------------------------------------------
+# Is an e-mail address registered for exports? The address is quoted twice: clients quote it, as UTF-8, and then the query string that contains it.
+
+#: Statuses: what the program says about an address. A negative one means that it is not an address.
+INITIATED, REGISTERED, PENDING, UNKNOWN, NOT_AN_ADDRESS = 1, 2, 3, 4, -2
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRequest:
+    """``check_only``: answer without starting a registration."""
+
+    address: str
+    check_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AddressAnswer:
+    """``status`` as above, ``msg`` for people."""
+
+    status: int
+    msg: str
+
+
+def decode_address(params: Mapping[str, str]) -> AddressRequest:
+    """The request in ``params``, which are decoded once already; BadRequest without ``address``."""
+    if "address" not in params:
+        raise BadRequest("the parameter address is missing; expected an e-mail address")
+    address = unquote_plus(params["address"])
+    return AddressRequest(address, params.get("checkonly", "0") not in ("", "0"))
+
+
+def encode_address(request: AddressRequest) -> dict[str, str]:
+    """The parameters of this request; encoding them as a query string quotes the second time."""
+    return {"address": quote_plus(request.address), **({"checkonly": "1"} if request.check_only else {})}
+
+
+def encode_address_answer(answer: AddressAnswer) -> bytes:
+    """One line of JSON as the real script prints it."""
+    return (json.dumps({"status": answer.status, "msg": answer.msg}) + "\n").encode("ascii")
+
+
+def decode_address_answer(data: bytes) -> AddressAnswer:
+    """Decode an answer. Its statuses are not those of the other programs: none is an error."""
+    members = load_object(data)
+    return AddressAnswer(member(members, "status", int), member(members, "msg", str, default=""))

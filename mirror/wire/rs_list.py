@@ -10,7 +10,7 @@ one at a fraction of the cost of separate values, and encoding it is no work at 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar, overload
@@ -21,14 +21,13 @@ from mirror.wire.text import from_wire, name_to_wire
 
 #: What stands between two values of a column in JSON.
 GLUE = '","'
-_GLUE = GLUE.encode()
 _VALUE = re.compile(r'((?:[^"\\]|\\.)*)(?:","|\Z)', re.DOTALL)
 
 
 class Joined(Sequence[str]):
-    """``count`` values, at least one, in Latin-1: each of ``pieces`` has some of them, joined by ``GLUE``.
+    """``count`` values, at least one, in Latin-1: ``pieces`` are parts of their text, in which ``GLUE`` joins them.
 
-    Between pieces there is no ``GLUE``. Wire text never has a quote without a backslash, so values can always be
+    Each piece has whole values, and all but the last end with ``GLUE``. Wire text never has a quote without a backslash, so values can always be
     separated.
     """
 
@@ -41,7 +40,7 @@ class Joined(Sequence[str]):
     @property
     def text(self) -> str:
         """All values, joined by ``GLUE``."""
-        return _GLUE.join(self.pieces).decode("latin-1")
+        return b"".join(self.pieces).decode("latin-1")
 
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, str):
@@ -127,61 +126,58 @@ def encode_rs_list(answer: RsList, *, runtime: float) -> bytes:
     The names in ``recinfo`` are wire text like any value.
     """
     # Pieces, joined once: every further copy of a large answer adds a tenth to the cost.
-    pieces: list[_Piece] = [b"{"] if answer.count == 0 else [b"{", *_lists(answer)]
+    pieces: list[_Piece] = [b"{"]
+    if answer.count:
+        _add_lists(pieces, answer)
     pieces.append(f'"count":{answer.count},"runtime":{runtime:.3f},"status":0}}\n'.encode())
     return b"".join(pieces)
 
 
-def _lists(answer: RsList) -> Iterator[_Piece]:
-    """The members that hold lists, in the server's order, each with the comma that follows it."""
+def _add_lists(pieces: list[_Piece], answer: RsList) -> None:
+    """Add the members that hold lists, in the server's order, each with the comma that follows it."""
     if answer.recinfo is not None:
         infos = (f'{{"name":"{name}","online":{online}}}' for name, online in answer.recinfo)
-        yield f'"recinfo":[{",".join(infos)}],'.encode("latin-1")
+        pieces.append(f'"recinfo":[{",".join(infos)}],'.encode("latin-1"))
     if answer.keywords is not None:
-        yield from _list("keywords", map(_column, answer.keywords))
+        _add_list(pieces, "keywords", answer.keywords, _add_column)
     if answer.segments is not None:
-        yield from _list("segments", map(_segment, answer.segments))
+        _add_list(pieces, "segments", answer.segments, _add_segment)
     if answer.links is not None:
-        yield from _list("links", map(_column, answer.links))
+        _add_list(pieces, "links", answer.links, _add_column)
 
 
-def _list(name: str, items: Iterable[Iterator[_Piece]]) -> Iterator[_Piece]:
-    yield f'"{name}":['.encode()
-    for i, pieces in enumerate(items):
+def _add_list(pieces: list[_Piece], name: str, items: Sequence[T], add: Callable[[list[_Piece], T], None]) -> None:
+    pieces.append(f'"{name}":['.encode())
+    for i, item in enumerate(items):
         if i:
-            yield b","
-        yield from pieces
-    yield b"],"
+            pieces.append(b",")
+        add(pieces, item)
+    pieces.append(b"],")
 
 
-def _column(column: tuple[str, Sequence[str] | Sequence[str | int]]) -> Iterator[_Piece]:
+def _add_column(pieces: list[_Piece], column: tuple[str, Sequence[str] | Sequence[str | int]]) -> None:
     name, values = column
-    yield from _values(f'{{"name":"{name_to_wire(name)}","values":[', values)
-    yield b"}"
+    _add_values(pieces, f'{{"name":"{name_to_wire(name)}","values":[', values)
+    pieces.append(b"}")
 
 
-def _segment(segment: SegmentColumn) -> Iterator[_Piece]:
-    yield f'{{"name":"{name_to_wire(segment.name)}"'.encode("latin-1")
+def _add_segment(pieces: list[_Piece], segment: SegmentColumn) -> None:
+    pieces.append(f'{{"name":"{name_to_wire(segment.name)}"'.encode("latin-1"))
     for part in SEGMENT_LISTS:
-        yield from _values(f',"{part}":[', getattr(segment, part))
-    yield b"}"
+        _add_values(pieces, f',"{part}":[', getattr(segment, part))
+    pieces.append(b"}")
 
 
-def _values(before: str, values: Sequence[str] | Sequence[str | int]) -> Iterator[_Piece]:
-    """The values of a list, after its opening ``before``."""
+def _add_values(pieces: list[_Piece], before: str, values: Sequence[str] | Sequence[str | int]) -> None:
+    """Add the values of a list, after its opening ``before``."""
     if isinstance(values, Joined):
-        yield f'{before}"'.encode("latin-1")
-        for i, piece in enumerate(values.pieces):
-            if i:
-                yield _GLUE
-            yield piece
-        yield b'"]'
+        pieces += (f'{before}"'.encode("latin-1"), *values.pieces, b'"]')
     elif not values:
-        yield f"{before}]".encode("latin-1")
+        pieces.append(f"{before}]".encode("latin-1"))
     elif isinstance(values[0], str):
-        yield f'{before}"{GLUE.join(values)}"]'.encode("latin-1")  # type: ignore[arg-type] # a column is of one kind
+        pieces.append(f'{before}"{GLUE.join(values)}"]'.encode("latin-1"))  # type: ignore[arg-type] # a column is of one kind
     else:
-        yield f"{before}{','.join(map(str, values))}]".encode("latin-1")
+        pieces.append(f"{before}{','.join(map(str, values))}]".encode("latin-1"))
 
 
 # ---- decoding -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ The layout is that of the real program, the values are those of rs_list: ``show_
 ``encode_show_info`` lays out the answer. Only missing numbers differ: rs_list says ``MISSING``, this program prints the
 type's missing value in the keyword's format. The flag ``t`` gives the formats (``decode_formats``); if they are not
 known, the values beside a missing one show what they can: hexadecimal, a width, decimals of seconds. A missing text
-is left as rs_list prints it, since ``MISSING`` may be what was stored.
+(``has_missing_texts``) prints as nothing, or as ``MISSING`` if that was stored: only JSOC knows which.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirror.drms.series import FLOAT_TYPES, Keyword
 from mirror.drms.times import MISSING_TIME, format_time
 from mirror.errors import BadRequest, Refused, UpstreamBroken
-from mirror.wire.info import ALL, NONE, RsListRequest, c_int, expand_names, not_understood
+from mirror.wire.info import ALL, RsListRequest, c_int, expand_names, not_understood
 from mirror.wire.rs_list import RsList, SegmentColumn
 from mirror.wire.text import from_wire
 
@@ -43,6 +43,8 @@ _NOT_SERVED = {
 }
 #: Parameters and flags that are served here.
 _SERVED = frozenset({"ds", "key", "seg", "n", *"aAcikpPqrS", "dbhost", "JSOC_DBHOST"})
+#: Parameters with which it prints something else than records, or other records than those of ``ds``.
+_NOT_OF_RECORDS = frozenset({*"cehjlsb", "sunum"})
 _MISSING = "MISSING"
 _BITS = {"char": 8, "short": 16, "int": 32, "longlong": 64}
 _DECIMALS = re.compile(r":[0-9]{2}\.([0-9]+)")
@@ -77,6 +79,10 @@ class ShowInfoRequest:
     query: bool = False
     path: bool = False
 
+    def without_all_segments(self) -> ShowInfoRequest:
+        """The request for a series without segments: ``A`` then asks for nothing, and P stands alone."""
+        return replace(self, segments=()) if self.segments == (ALL,) else self
+
 
 def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
     """The request in ``params``.
@@ -106,9 +112,20 @@ def decode_show_info(params: Mapping[str, str]) -> ShowInfoRequest:
 
 
 def only_jsoc_prints(params: Mapping[str, str]) -> bool:
-    """True for parameters whose output is not served here; a flag "0" is not set."""
+    """True for parameters whose output is not served here; a flag "0" is not set.
+
+    Names with a mark, such as ``**ALL**``, mean nothing to this program, and of repeated ones it prints one.
+    """
     given = {name: value for name, value in params.items() if not (name in _NOT_SERVED and value == "0")}
-    return not_understood(given, _SERVED)
+    names = [[part.lower() for part in _names(params, listed)] for listed in ("key", "seg")]
+    odd = any(len(set(group)) < len(group) or "*" in "".join(group) for group in names)
+    return odd or not_understood(given, _SERVED)
+
+
+def may_print_nothing(params: Mapping[str, str]) -> bool:
+    """True if the program prints nothing when the record set has no record."""
+    given = {name for name, value in params.items() if value not in ("", "0")}
+    return {"q", "ds"} <= given and "[" in params["ds"] and not given & _NOT_OF_RECORDS
 
 
 def show_info_query(request: ShowInfoRequest, *, segments: Sequence[str] = (ALL,)) -> RsListRequest:
@@ -153,6 +170,12 @@ def has_missing_numbers(answer: RsList, keyword: FindKeyword) -> bool:
     """True if there is a missing number, which prints by its keyword's format."""
     named = ((keyword(name), values) for name, values in answer.keywords or ())
     return any(found is not None and found.type != "string" and _MISSING in values for found, values in named)
+
+
+def has_missing_texts(answer: RsList, keyword: FindKeyword) -> bool:
+    """True if a text is ``MISSING``: that is what rs_list prints for an empty one, or what was stored."""
+    named = ((keyword(name), values) for name, values in answer.keywords or ())
+    return any(found is not None and found.type == "string" and _MISSING in values for found, values in named)
 
 
 def formats_query(series: str) -> dict[str, str]:
@@ -323,8 +346,7 @@ def _missing_time(keyword: Keyword, decimals: int) -> str | None:
 
 
 def _names(params: Mapping[str, str], name: str) -> tuple[str, ...]:
-    # Here **NONE** has no special meaning, and no keyword has that name.
-    return tuple(part for part in params.get(name, "").split(",") if part and part != NONE)
+    return tuple(name for part in params.get(name, "").split(",") if (name := part.strip()))
 
 
 def _refuse_unserved(given: Collection[str]) -> None:

@@ -78,7 +78,7 @@ async def test_pipes_and_devices_among_the_files_are_not_waited_for(adopt, tmp_p
     os.mkfifo(have / "pipe.fits")
     (have / "zero.fits").symlink_to("/dev/zero")
     (have / "folder.fits").mkdir()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         result = await adopt(have)
     assert result.exit_code == 1
     assert result.stdout.count("it is not a regular file") == 2

@@ -31,7 +31,7 @@ def words(url, path, **body):
     request = urllib.request.Request(
         url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=180) as answer:
         for line in answer:
             yield json.loads(line)
 

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
-from mirror.cli import quicklook
+from mirror.cli import search as search_command
 from mirror.cli.main import main
 from tests.filelab import ADDRESS, file_lab, synthetic
 
@@ -353,7 +353,7 @@ async def test_wrong_options_are_told(run):
 
 
 async def test_a_search_opens_the_picture_of_one_of_its_records(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(quicklook.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
+    monkeypatch.setattr(search_command.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
     ds = SHARPS.partition("{")[0]
     result = await run("search", ds, "--key", "HARPNUM", "--seg", "Br", "--open", "2", "--csv")
     assert result.exit_code == 0, result.output
@@ -372,11 +372,11 @@ async def test_a_picture_that_cannot_be_made_is_told_after_the_table(run):
 
 
 def test_a_picture_is_opened_only_where_there_is_a_screen(monkeypatch):
-    monkeypatch.setattr(quicklook.sys, "platform", "linux")
-    assert not quicklook.has_screen({"SSH_TTY": "/dev/pts/1"})
-    assert quicklook.has_screen({"DISPLAY": ":0"})
-    assert quicklook.has_screen({"WAYLAND_DISPLAY": "wayland-0"})
-    assert os.sep not in quicklook._file_name("../../a b[x/y]", "s/eg")
+    monkeypatch.setattr(search_command.sys, "platform", "linux")
+    assert not search_command.has_screen({"SSH_TTY": "/dev/pts/1"})
+    assert search_command.has_screen({"DISPLAY": ":0"})
+    assert search_command.has_screen({"WAYLAND_DISPLAY": "wayland-0"})
+    assert os.sep not in search_command._file_name("../../a b[x/y]", "s/eg")
 
 
 # ---- old answers --------------------------------------------------------------------------------

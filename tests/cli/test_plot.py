@@ -9,7 +9,7 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from mirror.cli.main import main
-from mirror.services.search.plotting import error_of
+from mirror.drms.series import error_of
 from tests.filelab import synthetic
 from tests.lab import lab
 

@@ -82,5 +82,5 @@ def test_ctrl_c_while_it_loads_ends_it_in_silence(tmp_path):
     ) as running:  # fmt: skip
         assert running.stdout is not None and running.stdout.readline() == "loading\n"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=180)
     assert (running.returncode, errors) == (-signal.SIGINT, "")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.cli.support.table import NARROW, Column, drawn, fitted
+from mirror.cli.support.output import NARROW, Column, drawn, fitted
 
 SHORT = Column("T_REC", ["2014.01.01_00:00:00_TAI", "2014.01.01_00:00:45_TAI"], numeric=False)
 NUMBERS = Column("DATAMEAN", ["1.5", "-3313.25"], numeric=True)

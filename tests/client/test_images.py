@@ -11,7 +11,7 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.api.cutouts import CutoutQuery
+from mirror.api.images import CutoutQuery
 from mirror.client import images
 from mirror.client.cutouts import Cutout
 from mirror.errors import BadRequest

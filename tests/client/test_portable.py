@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 #: Modules and functions that Windows' Python is without.
 WITHOUT = """
 import os, socket, sys
@@ -26,7 +28,7 @@ for name in ("AF_UNIX", "TCP_CORK", "TCP_USER_TIMEOUT", "SO_REUSEPORT"):
 def without_unix(code: str) -> subprocess.CompletedProcess[str]:
     """The code in an interpreter that has no more than Windows has."""
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", WITHOUT + code], capture_output=True, text=True, timeout=PATIENCE, check=False,
         env={**os.environ, "MIRROR_CONFIG": ""},
     )  # fmt: skip
 
@@ -49,10 +51,10 @@ def test_scripts_import_the_client_and_use_a_mirror():
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "search hmi.v_45s[$]", "sql 'SELECT 1'", "jobs", "series", "coverage", "usage", "changes", "fetch hmi.m_720s[$] --to x"]
+    "command", ["status", "search hmi.v_45s[$]", "sql 'SELECT 1'", "jobs", "series", "coverage", "usage", "changes", "fetch hmi.m_720s[$] --to FOLDER"]
 )
-def test_commands_ask_a_mirror(command):
-    words = command.replace("'", "").split(" ", 1)
+def test_commands_ask_a_mirror(command, tmp_path):
+    words = command.replace("'", "").replace("FOLDER", str(tmp_path / "made")).split(" ", 1)
     arguments = [words[0], *(words[1].split(" ") if len(words) > 1 and words[0] != "sql" else words[1:]), "--url", "http://127.0.0.1:9"]
     done = without_unix(f"import sys\nsys.argv = ['mirror', *{arguments!r}]\nfrom mirror.cli.main import main\nmain()\n")
     assert (done.returncode, "no mirror at http://127.0.0.1:9" in done.stderr) == (1, True), done.stderr[-2000:]

@@ -19,7 +19,7 @@ def with_drms():
     client = drms.Client(email=EMAIL)
     found = client.query("hmi.sharp_cea_720s[3604][2014.01.10_12:00_TAI]", key="HARPNUM, T_REC")
     wish = client.export("hmi.sharp_cea_720s[3604][2014.01.10_12:00_TAI]{Br}", method="url", protocol="fits")
-    assert wish.wait(timeout=60)
+    assert wish.wait(timeout=180)
     with tempfile.TemporaryDirectory() as folder:
         got = wish.download(folder)
         return [len(found), [Path(p).stat().st_size > 2880 for p in got.download]]

@@ -104,7 +104,7 @@ def test_a_cutout(client, tmp_path):
 
 def test_an_export_is_found_again_by_its_number(client, tmp_path):
     first = client.export("hmi.v_sht_2drls[2024.09.19_00:00:00_TAI]{rot}", method="url", protocol="as-is")
-    assert first.wait(timeout=60)
+    assert first.wait(timeout=180)
     again = client.export_from_id(first.id)
     assert list(again.urls.url) == list(first.urls.url)
     assert all(Path(path).stat().st_size > 0 for path in again.download(tmp_path).download)

@@ -63,7 +63,7 @@ def shape(path):
 def drms_export(client, ds, rows=None, **how):
     result = client.export(ds, **how)
     if how["method"] != "url_quick":
-        assert result.wait(timeout=60), result.status
+        assert result.wait(timeout=180), result.status
     with tempfile.TemporaryDirectory() as folder:
         got = result.download(folder, index=rows)
         assert all(got.download.map(lambda path: path is not None and Path(path).is_file())), got
@@ -104,7 +104,7 @@ def with_sunpy():
     client = JSOCClient()
     query = client.search(a.Time("2012-01-01T01:00:36", "2012-01-01T01:00:38"), a.jsoc.Series("hmi.M_45s"), notify)
     request = client.request_data(query, method="url-tar", protocol="fits")
-    assert request.wait(timeout=60)
+    assert request.wait(timeout=180)
     found["tar"] = [request._d["method"], request._d["protocol"], request.status]
     with tempfile.TemporaryDirectory() as folder:
         got = client.get_request(request, path=folder, progress=False)

@@ -29,19 +29,19 @@ async def both(proxy):
 
 @pytest.mark.filterwarnings("ignore")
 async def test_exports_by_drms_and_sunpy_come_through_and_then_from_the_mirror_alone(tmp_path):
-    with program("simulate", "--port", "0") as simulator, serve(simulator.url, tmp_path, **HASTILY) as mirror:
+    with program("simulate", "--port", "0", "--side", "1024") as simulator, serve(simulator.url, tmp_path, **HASTILY) as mirror:
         first = await both(mirror.url)
         simulator.kill()
         again = await both(mirror.url)
         assert again == first
         assert len(first["quick"]["records"]) == 4
-        assert list(first["quick"]["files"].values())[0][2] == [[4096, 4096]]
+        assert list(first["quick"]["files"].values())[0][2] == [[1024, 1024]]
         assert len(first["texts"]["files"]) == 9
         assert {name.rpartition(".")[0].rpartition(".")[2] for name in first["fits"]["files"]} == {
             "magnetogram",
             "continuum",
         }
-        assert [shape for _, _, shape in first["cutout"]["files"].values()] == [[[1085, 1085]]] * 6
+        assert [shape for _, _, shape in first["cutout"]["files"].values()] == [[[272, 272]]] * 6
         assert list(first["tar as-is"]["files"])[0].endswith(".tar")
         assert first["fido"][1].startswith("HMI")
         assert first["tar"] == ["url-tar", "fits", 0]

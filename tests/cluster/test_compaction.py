@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mirror.cluster import compaction
 from mirror.cluster.compaction import fold_of, needless, parts_of, standing, told_of
 from mirror.cluster.journal import Entry, bounds, coverage_of, dropped, lacking
+from mirror.coverage.claims import held_parts
 from mirror.coverage.coverage import Box, Coverage, Region
 from mirror.coverage.intervals import GRAIN, MAX, MIN, Steps
-from mirror.coverage.sharing import held_parts
 from tests.clusterlab import cluster
 
 # ---- the algebra ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import re
 from mirror.services.subscriptions.worker import ELSEWHERE
 from tests.clusterlab import cluster
 from tests.filelab import synthetic
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 FETCH = "/cgi-bin/ajax/jsoc_fetch"
 ASKED = {
@@ -132,7 +132,8 @@ async def test_a_subscription_is_worked_on_by_one_server_and_taken_over_when_tha
             async with asyncio.timeout(PATIENCE):
                 while not workers[0].state.passes:
                     await asyncio.sleep(0.02)
-        assert workers[1].is_elsewhere and not workers[1].state.passes
+        await until(lambda: workers[1].is_elsewhere)
+        assert not workers[1].state.passes
         told = (await lab.mirrors[1].get("/api/subscriptions")).json
         assert [(each["state"], each["why"]) for each in told] == [("waiting", ELSEWHERE)]
         asked = await lab.fetched()

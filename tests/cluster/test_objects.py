@@ -6,10 +6,11 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from mirror.cluster import objects as module
-from mirror.cluster.mark import LOOKED, Mark
+from mirror.cluster.check import LOOKED, Mark
 from mirror.cluster.objects import Objects, open_objects, probe
 from mirror.errors import (
     ConfigError,
@@ -134,6 +135,33 @@ async def test_a_bucket_that_is_not_there_is_named():
         await probe(store)
 
 
+@pytest.mark.parametrize(
+    "status, body, kind, said",
+    [
+        (404, b"<html>Not Found</html>", ObjectStoreRefused, "is there an S3 at the endpoint"),
+        (301, b"<Error><Code>PermanentRedirect</Code></Error>", ObjectStoreRefused, "another region; set AWS_REGION"),
+        (403, b"<Error><Code>RequestTimeTooSkewed</Code></Error>", ObjectStoreRefused, "finds the clock of this machine wrong"),
+        (200, b"<html>Log in, please</html>", ObjectStoreError, "what comes is not what a store says"),
+        (503, b"", ObjectStoreAway, "HTTP 503"),
+    ],
+)
+async def test_what_answers_and_is_no_store_of_ours_is_named(status, body, kind, said):
+    async def answer(_):
+        return web.Response(status=status, body=body)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        with pytest.raises(kind, match=said):
+            await probe(open_objects("s3://bucket/v1", f"http://127.0.0.1:{server.port}", KEYS))
+
+
+async def test_the_endpoint_may_come_from_the_environment_of_other_programs():
+    objects, endpoint = bucket()
+    store = open_objects(objects, None, {**KEYS, "AWS_ENDPOINT_URL": endpoint})
+    assert await store.put_new("x", b"1")
+
+
 async def test_nobody_at_the_endpoint_is_away():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -147,6 +175,11 @@ async def test_nobody_at_the_endpoint_is_away():
 def test_what_can_be_no_store_is_said_before_anything_is_asked(tmp_path):
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         open_objects("s3://bucket", "http://127.0.0.1:1", {})
+    for half in KEYS:
+        with pytest.raises(ConfigError, match="half a key; expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+            open_objects("s3://bucket", None, {half: KEYS[half]})
+    with pytest.raises(ConfigError, match="these values cannot be used"):
+        open_objects("s3://bucket/a/../b", None, KEYS)
     with pytest.raises(ConfigError, match='expected "s3://bucket/prefix" or "file:///folder"'):
         open_objects("gs://bucket", None, KEYS)
     (tmp_path / "file").write_text("")
@@ -177,7 +210,6 @@ async def test_a_store_that_lies_is_refused_with_what_it_lacks(habit, kind, said
         with pytest.raises(kind, match=said) as problem:
             await probe(store)
         assert "\n" not in str(problem.value)
-
 
 
 async def test_what_keeps_a_store_from_its_work_is_remembered_until_it_answers(monkeypatch):

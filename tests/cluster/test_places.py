@@ -11,7 +11,7 @@ from mirror.errors import ClusterAway
 from mirror.upstream.budget import Need
 from mirror.upstream.pacing import Claim, Priority, unattended
 from tests.clusterlab import cluster
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
 class Counter:
@@ -100,7 +100,7 @@ async def test_a_server_that_is_gone_has_no_place(tmp_path):
     async with cluster(tmp_path) as lab:
         one, other = (lab.shared(number) for number in (0, 1))
         ended = asyncio.ensure_future(_hold(one))
-        await asyncio.sleep(0.05)
+        await until(lambda: one.places.taken)
         with psycopg.connect(lab.address) as connection:
             sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jsoc-mirror m0' AND datname = current_database()"
             connection.execute(sql)
@@ -113,7 +113,7 @@ async def test_a_server_that_is_gone_has_no_place(tmp_path):
 async def _hold(shared):
     try:
         async with shared.slot("download", Priority.PEOPLE):
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
     except ClusterAway as problem:
         return problem
     return None
@@ -123,9 +123,7 @@ async def test_what_one_server_has_used_of_the_budget_counts_at_the_others(tmp_p
     async with cluster(tmp_path, MIRROR_UPSTREAM__RECORDS_PER_HOUR="200") as lab:
         one, other = lab.mirrors
         found = await one.recnums("hmi.v_45s[2014.01.01_TAI/2h]")
-        async with asyncio.timeout(PATIENCE):
-            while other.running.budget.used().records < len(found):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(lambda: other.running.budget.used().records >= len(found))
         assert other.running.budget.used().records == one.running.budget.used().records
         with unattended():
             waiting = asyncio.ensure_future(_budget(other.running.budget, 100))

@@ -189,10 +189,14 @@ def test_the_first_freshness_rule_that_fits_counts(load):
         ('[[subscription]]\nseries="a.b"\nstart="now"\nsegments=[1]', r"expected a list of texts"),
         ("[server]\nport = \n", r"is not TOML: .*line 2"),
         ('[cluster]\ndatabase = "mysql://db/x"', r"\[cluster\] database: expected the address of a PostgreSQL"),
+        ('[cluster]\ndatabase = "postgresql://a:p@ss@db/x"', r"\[cluster\] database: expected @ in a user or a password"),
         ('[cluster]\ndatabase = "postgresql://db"', r"\[cluster\] database: expected the address of a PostgreSQL"),
         ('[cluster]\ndatabase = "postgresql://db/x"', r"\[cluster\] objects is missing beside database"),
         ('[cluster]\nobjects = "file:///x"', r"\[cluster\] database is missing beside objects"),
         ('[cluster]\nobjects = "http://x"', r"expected a bucket or a folder"),
+        ('[cluster]\nobjects = "s3://bucket/a/../b"', r"expected a bucket or a folder"),
+        ('[cluster]\nobjects = "s3://bucket//b"', r"expected a bucket or a folder"),
+        ('[cluster]\nendpoint = "http://a b:80"', r"expected the address of a host"),
         ('[cluster]\nname = "a b"', r"expected a name of at most 63"),
         (
             '[cluster]\ndatabase = "postgresql://db/x"\nobjects = "file:///x"\nendpoint = "http://y"',
@@ -203,6 +207,12 @@ def test_the_first_freshness_rule_that_fits_counts(load):
 def test_what_cannot_be_is_refused_with_the_file_the_key_and_what_was_expected(load, text, message):
     with pytest.raises(ConfigError, match=rf"config\.toml: .*{message}"):
         load(text)
+
+
+def test_blanks_and_lines_around_an_address_and_the_case_of_its_scheme_do_not_matter(load):
+    config = load('[cluster]\ndatabase = " postgresql://db/x\\n"\nobjects = " s3://bucket/v1/ "\nendpoint = " HTTP://Rgw:7480/ "')
+    cluster = config.cluster
+    assert (cluster.database, cluster.objects, cluster.endpoint) == ("postgresql://db/x", "s3://bucket/v1", "http://Rgw:7480")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class Desk:
         done = subprocess.run(
             ["sh", "-e", "-c", self.meant(text)],
             cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=60, check=False,
+            text=True, timeout=180, check=False,
         )  # fmt: skip
         if done.returncode:
             raise Failed(f"{block.where}: exit code {done.returncode}\n{text}\n{done.stdout[-5000:]}")

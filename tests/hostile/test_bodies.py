@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest
-from mirror.server.bodies import parse_json, whole
+from mirror.server.requests import parse_json, whole
 from mirror.server.roles import ROLES
 from tests.lab import lab
 from tests.waiting import PATIENCE

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from mirror.drms.series import Segment
-from mirror.services.estimates.estimates import (
+from mirror.services.estimates import (
     MOST_SETS,
     Estimate,
     duration,
@@ -18,8 +18,8 @@ from mirror.services.estimates.estimates import (
     from_sample,
     from_structure,
 )
-from mirror.services.estimates.tables import RECORDS_PER_SECOND, Rates
 from mirror.upstream.client import Exchange
+from mirror.upstream.pacing import RECORDS_PER_SECOND, Rates
 from mirror.wire.rs_list import RsList, SegmentColumn
 from tests.filelab import file_lab, synthetic
 from tests.processes import run, serve, simulate

@@ -198,17 +198,20 @@ async def test_a_fill_goes_on_when_jsoc_is_back_and_says_why_it_waits(tmp_path):
 async def test_a_cancelled_fill_stops_within_a_chunk_and_keeps_what_came(tmp_path):
     with watched() as asked:
         async with lab(tmp_path, latency=5.0, **SMALL) as mirror:
+            first = int(await _index(mirror, "hmi.v_45s[2014.01.01_00:00:00_TAI]"))
+            go, _ = held_up(mirror, lambda ds: _long(ds) and not any(_covers(ds, first + n) for n in range(100)))
             job = (await begin(mirror, DAY)).json["id"]
             await until(lambda: mirror.running.fills.get(job).records > 50)
             answer = await mirror.request("DELETE", f"/api/jobs/{job}", data="{}", headers=JSON)
             assert (answer.code, answer.json["state"]) == (200, "cancelled")
             before = len(asked)
+            go.set()
             await until(lambda: not mirror.running.filler.progress())
             for _ in range(200):
                 await asyncio.sleep(0)
-            assert len(asked) <= before + 1
+            assert len(asked) <= before + 2, "what was on its way may come"
             held = sum(s["records"] for s in (await mirror.get("/api/series")).json)
-            assert 50 < held < 300
+            assert 50 < held <= 400
             assert (await mirror.request("DELETE", f"/api/jobs/{job}", data="{}", headers=JSON)).json["state"] == "cancelled"
             again = await ended(mirror, await begin(mirror, DAY))
             assert again.records == len(await mirror.upstream(DAY)) - held
@@ -240,7 +243,8 @@ async def test_fills_go_on_after_a_restart_and_ended_ones_are_remembered(tmp_pat
         async with asyncio.timeout(PATIENCE):
             assert (await mirror.running.fills.ended(job)).state == "done"
         assert await mirror.recnums(DAY) == await mirror.upstream(DAY)
-        assert await mirror.fetched() <= len(await mirror.upstream(DAY)) + 100
+        # The two pieces that were on their way may come a second time.
+        assert await mirror.fetched() <= len(await mirror.upstream(DAY)) + 200
         assert before > 50
 
 
@@ -287,7 +291,7 @@ async def test_an_export_that_is_cancelled_has_failed_and_fetches_no_more(tmp_pa
 
 
 async def test_the_same_fill_is_begun_once_and_too_many_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mirror.services.fills.fills.MOST", 2)
+    monkeypatch.setattr("mirror.services.fills.MOST", 2)
     async with lab(tmp_path, **SMALL) as mirror:
         go, _ = held_up(mirror, _long)
         first, second = (await begin(mirror, DAY)).json["id"], (await begin(mirror, DAY)).json["id"]

@@ -283,7 +283,7 @@ def search(ds):
 def get(url):
     """The code and the body, but for how long it took."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=180) as answer:
             body, code = answer.read(), answer.status
     except urllib.error.HTTPError as error:
         body, code = error.read(), error.code

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from mirror.errors import BadRequest
-from mirror.server.access.targets import normal_target
+from mirror.server.app import normal_target
 from mirror.server.roles import OURS, PASSED, acts, role_of
 from mirror.wire.paths import CGI, LONGEST, PROGRAMS, is_program, normal_path
 from tests.accesslab import CONFIG, TOKENS, bearer

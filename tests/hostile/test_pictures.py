@@ -26,7 +26,7 @@ from mirror.services.quicklook.process import RenderProcess
 from mirror.services.quicklook.render import shown_image
 from mirror.services.quicklook.worker import DEATH, FILE, PICTURE, REFUSAL, WRONG, Cutter, made
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 from tests.filelab import file_lab
 
 GREY = Look("grey")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mirror.coverage.claims import without
 from mirror.coverage.coverage import Between, Box, Coverage, Region
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import box_query, need, opened_box, opened_coverage
-from mirror.coverage.subtraction import without
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.storage.database.database import Database

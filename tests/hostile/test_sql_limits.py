@@ -11,7 +11,7 @@ import sys
 import pytest
 import pytest_asyncio
 
-from mirror.services.sql.question import DEEPEST, MOST_BYTES
+from mirror.services.sql.messages import DEEPEST, MOST_BYTES
 from tests.lab import Lab, lab, rows, sql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 from mirror.errors import BadRequest, OutOfTime, TooLarge
 from mirror.services.sql.confinement import Confinement
-from mirror.services.sql.question import Question
+from mirror.services.sql.messages import Question
 from mirror.services.sql.worker import Engine
 from tests.services.sql.conftest import MEMORY, Sql
 from tests.waiting import PATIENCE
@@ -71,7 +71,7 @@ def confined(folder: Path, way: str, tries: list[str]) -> dict[str, str]:
             place.chmod(place.stat().st_mode | 0o055)
     command = [sys.executable, "-P", "-c", TRIES, str(lake), str(outside), way, ",".join(tries)]
     here = str(Path(__file__).parents[2])
-    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": here}, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": here}, timeout=180, check=False)
     if done.returncode:
         pytest.skip(f"this system has no such way: {done.stderr}")
     assert (lake / "a" / "1.parquet").read_text() == "1"

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirror.errors import BadRequest
+from mirror.services.sql.messages import Limits, Missing, Question, Supply, View
 from mirror.services.sql.processes import WorkerLimits, Workers
-from mirror.services.sql.question import Limits, Missing, Question, Supply, View
 from tests.lab import Lab, lab, rows, sql
 
 if TYPE_CHECKING:

@@ -203,8 +203,9 @@ def test_ctrl_c_ends_a_command_with_the_code_of_shells():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "mirror", "search", "hmi.v_45s[$]", "--url", url]
         process = subprocess.Popen(
-            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  (whoever runs this may ignore it)
+        )  # fmt: skip
         with silent.accept()[0]:  # it has asked, and waits
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=PATIENCE)

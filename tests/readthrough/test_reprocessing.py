@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.filelab import synthetic
 from tests.lab import AJAX, JSOC_INFO, lab, recnums
-from tests.waiting import PAUSE
+from tests.waiting import until
 
 DAYS = "hmi.v_45s[2014.01.01_TAI/1d]"
 
@@ -248,14 +248,24 @@ async def test_a_mirror_goes_offline_and_online_while_running(mirror):
 
 async def test_what_waits_for_its_turn_is_not_asked_any_more_once_the_mirror_is_offline(tmp_path):
     settings = {"MIRROR_FILL__CHUNK_RECORDS": "100"}
-    async with lab(tmp_path, synthetic(), latency=50.0, **settings) as mirror:
+    async with lab(tmp_path, synthetic(), **settings) as mirror:
+        await mirror.recnums("hmi.v_45s[2014.01.02_TAI/1m]")
+        transport, asked, go = mirror.running.upstream._transport, [], asyncio.Event()
+        fetch = transport.fetch
+
+        async def held_up(*arguments):
+            asked.append(arguments)
+            await go.wait()
+            return await fetch(*arguments)
+
+        transport.fetch = held_up
         search = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/1d]"))
-        while not await mirror.log(op="rs_list"):  # noqa: ASYNC110  (what upstream is asked has no event)
-            await asyncio.sleep(PAUSE)
+        await until(lambda: len(asked) == 2)
         await mirror.request("POST", "/api/policy", json={"policy": "offline"})
+        go.set()
         answer = await search
         assert "offline" in answer.json["error"]
-        assert len(await mirror.log(op="rs_list")) <= 4
+        assert len(asked) == 2
 
 
 async def test_files_and_new_exports_that_need_jsoc_are_refused_too_if_a_request_forbids_it(mirror):

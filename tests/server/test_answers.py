@@ -246,6 +246,54 @@ async def test_missing_numbers_print_as_the_program_prints_them_by_formats_that_
         assert await asked(mirror, before) == []
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"key": "HISTORY"},
+        {"key": "T_REC, COMMENT"},
+        {"a": "1", "q": "1"},
+        {"key": "**ALL**"},
+        {"key": "T_REC,*sunum*"},
+        {"key": "T_REC,CAMERA,T_REC"},
+        {"key": "T_REC", "seg": "**ALL**"},
+        {"key": "T_REC", "c": "1", "n": "2"},
+        {"key": "T_REC", "ds": "hmi.V_45s[2014.01.01_TAI/3m],hmi.M_720s[2014.01.01_TAI/1h]"},
+        {"key": "ObservationTime", "ds": "jsoc.noaa_active_regions[2014.01.01]", "A": "1", "P": "1"},
+        {"key": "T_REC", "ds": "hmi.V_45s[1990.01.01_TAI/1h]", "q": "1", "M": "1"},
+    ],
+)
+async def test_show_info_prints_what_the_program_prints_again_and_while_jsoc_is_away(tmp_path, params):
+    params = {"ds": "hmi.V_45s[2014.01.01_TAI/3m]", **params}
+    async with lab(tmp_path, synthetic()) as mirror:
+        async with mirror.session.get(mirror.simulator.make_url(AJAX + "show_info"), params=params) as told:
+            expected = await told.read()
+        assert (await mirror.get(AJAX + "show_info", params)).body == expected
+        before = len(await mirror.log())
+        assert (await mirror.get(AJAX + "show_info", params)).body == expected
+        assert await asked(mirror, before) == []
+        await mirror.faults({"fault": "outage"})
+        assert (await mirror.get(AJAX + "show_info", params)).body == expected
+
+
+async def test_a_missing_text_of_cached_records_is_printed_while_jsoc_is_away(tmp_path):
+    params = {"ds": "hmi.V_45s[2014.01.01_TAI/45s]", "key": "HISTORY", "q": "1"}
+    async with lab(tmp_path, synthetic()) as mirror:
+        await mirror.get(JSOC_INFO, {"op": "rs_list", "ds": params["ds"], "key": "T_REC"})
+        await mirror.faults({"fault": "outage"})
+        assert (await mirror.get(AJAX + "show_info", params)).body == b"MISSING\n"
+
+
+async def test_what_storage_tells_of_now_is_asked_each_time_and_remembered_for_an_outage(tmp_path):
+    params = {"op": "rs_list", "ds": "hmi.V_45s[2014.01.01_TAI/3m]", "key": "T_REC,*logdir*"}
+    async with lab(tmp_path, synthetic()) as mirror:
+        first = (await mirror.get(JSOC_INFO, params)).body
+        before = len(await mirror.log())
+        await mirror.get(JSOC_INFO, params)
+        assert await asked(mirror, before) == [params["ds"]]
+        await mirror.faults({"fault": "outage"})
+        assert (await mirror.get(JSOC_INFO, params)).body.partition(b'"runtime"')[0] == first.partition(b'"runtime"')[0]
+
+
 # ---- computed conditions ------------------------------------------------------------------------
 
 

@@ -192,7 +192,7 @@ def test_sigterm_in_the_middle_of_a_fill_ends_the_mirror_in_time(tmp_path):
         assert time.monotonic() - started < processes.IN_TIME
         assert code == 0
         assert all("level=info" in line for line in errors.splitlines()), errors
-        client.join(10)
+        client.join(processes.PATIENCE)
     with processes.serve("http://127.0.0.1:1", tmp_path, MIRROR_UPSTREAM__POLICY="offline") as again:
         status = json.loads(command(again, "status", "--json").stdout)
         assert status["policy"] == "offline"

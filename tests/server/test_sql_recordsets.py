@@ -12,6 +12,7 @@ from mirror.drms.times import parse_time
 from mirror.storage.index import reader
 from tests.filelab import file_lab, synthetic
 from tests.lab import Lab, lab, rows, sql
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOUR = "hmi.v_45s[2014.01.01_TAI/1h]"
@@ -300,7 +301,7 @@ async def test_whoever_hangs_up_before_the_first_byte_ends_the_statement(mirror,
     asking = asyncio.ensure_future(mirror.get(path, params))
     pid = await busy(mirror)
     asking.cancel()
-    async with asyncio.timeout(20.0):  # the statement has no end of its own
+    async with asyncio.timeout(PATIENCE):  # the statement has no end of its own
         await ended(pid)
     assert await rows(mirror, "SELECT 1") == [[1]]
 

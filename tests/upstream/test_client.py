@@ -12,9 +12,9 @@ from mirror.errors import BadRequest, UpstreamBroken, UpstreamRefused, UpstreamU
 from mirror.upstream.client import Exchange, UpstreamClient, checked, series_of
 from mirror.upstream.pacing import Pacer, Retries
 from mirror.upstream.transport import user_agent
-from mirror.wire.address import AddressAnswer, AddressRequest, encode_address_answer
 from mirror.wire.answer import encode_error
 from mirror.wire.catalogue import SeriesEntry, encode_show_series, encode_showextseries
+from mirror.wire.export import AddressAnswer, AddressRequest, encode_address_answer
 from mirror.wire.info import RsListRequest, encode_summary
 from mirror.wire.params import decode_body, decode_params
 from mirror.wire.rs_list import RsList, SegmentColumn, encode_rs_list
@@ -71,7 +71,7 @@ def exchanges():
 async def client(archive, exchanges):
     once = Pacer(2, retries=Retries(attempts=1))
     client = UpstreamClient(
-        archive.url, timeout=5, agent=user_agent("a@b.org"), on_request=exchanges.append, pacer=once
+        archive.url, timeout=180, agent=user_agent("a@b.org"), on_request=exchanges.append, pacer=once
     )
     yield client
     await client.close()
@@ -182,13 +182,14 @@ async def test_a_gateways_code_means_that_upstream_is_away(client, archive, exch
 
 
 async def test_a_server_that_is_not_there_is_unreachable(exchanges):
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
     once = Pacer(2, retries=Retries(attempts=1))
-    client = UpstreamClient(f"http://127.0.0.1:{port}", on_request=exchanges.append, pacer=once)
-    with pytest.raises(UpstreamUnreachable, match=f":{port} cannot be reached: Connection refused$"):
-        await client.rs_summary("a.b[]")
-    await client.close()
+    with socket.socket() as nobody:  # who has the port, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        client = UpstreamClient(f"http://127.0.0.1:{port}", on_request=exchanges.append, pacer=once)
+        with pytest.raises(UpstreamUnreachable, match=f":{port} cannot be reached: Connection refused$"):
+            await client.rs_summary("a.b[]")
+        await client.close()
     assert [e.outcome for e in exchanges] == ["unreachable"]
 
 

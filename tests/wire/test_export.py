@@ -1,6 +1,9 @@
 """The requests of jsoc_fetch."""
 
+from __future__ import annotations
+
 import contextlib
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from drms.json import HttpJsonClient
@@ -17,8 +20,19 @@ from mirror.drms.export import (
     UnitsRequest,
     parse_process,
 )
-from mirror.errors import BadRequest
-from mirror.wire.export import decode_fetch, encode_fetch, wanted_format
+from mirror.errors import BadRequest, UpstreamBroken
+from mirror.wire.export import (
+    REGISTERED,
+    AddressAnswer,
+    AddressRequest,
+    decode_address,
+    decode_address_answer,
+    decode_fetch,
+    encode_address,
+    encode_address_answer,
+    encode_fetch,
+    wanted_format,
+)
 from mirror.wire.params import decode_params, encode_params
 
 DRMS = HttpJsonClient("jsoc")
@@ -167,3 +181,36 @@ def test_a_request_survives_the_way_to_the_server(request):
 def test_parameters_of_any_kind_are_read_or_refused(params):
     with contextlib.suppress(BadRequest):
         assert encode_fetch(decode_fetch(params))
+
+
+@given(st.builds(AddressRequest, st.text(), st.booleans()))
+def test_a_request_survives_the_wire_quoted_twice(request_):
+    assert decode_address(decode_params(encode_params(encode_address(request_)))) == request_
+
+
+@pytest.mark.parametrize("address", ["some.body+sun@example.com", "not-valid", ""])
+def test_the_request_of_drms_is_read(address):
+    query = urlencode({"address": quote_plus(address), "checkonly": "1"})
+    assert decode_address(decode_params(query)) == AddressRequest(address)
+
+
+def test_without_an_address_it_is_refused():
+    with pytest.raises(BadRequest, match="address is missing"):
+        decode_address({"checkonly": "1"})
+
+
+@given(st.builds(AddressAnswer, st.integers(-9, 9), st.text()))
+def test_an_answer_survives_the_wire(answer):
+    assert decode_address_answer(encode_address_answer(answer)) == answer
+
+
+def test_an_answer_reads_as_the_script_prints_it():
+    assert encode_address_answer(AddressAnswer(REGISTERED, "Email address is valid and registered.")) == (
+        b'{"status": 2, "msg": "Email address is valid and registered."}\n'
+    )
+
+
+def test_a_damaged_answer_is_broken(damaged):
+    for data in damaged(encode_address_answer(AddressAnswer(REGISTERED, "yes"))):
+        with pytest.raises(UpstreamBroken):
+            decode_address_answer(data)

@@ -12,7 +12,8 @@ columns = st.lists(st.text(st.sampled_from('ab",\\/\n\x1e'), max_size=6).map(to_
 
 
 def joined(values):
-    return Joined([GLUE.join(part).encode("latin-1") for part in (values[:2], values[2:]) if part], len(values))
+    texts = [GLUE.join(part).encode("latin-1") for part in (values[:2], values[2:]) if part]
+    return Joined([*(text + GLUE.encode() for text in texts[:-1]), texts[-1]], len(values))
 
 
 @given(columns)

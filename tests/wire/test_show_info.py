@@ -12,6 +12,7 @@ from mirror.wire.show_info import (
     decode_show_info,
     encode_show_count,
     encode_show_info,
+    has_missing_texts,
     only_jsoc_prints,
     show_info_query,
 )
@@ -134,8 +135,37 @@ def test_segments_that_cannot_be_told_apart_are_refused():
         encode_show_info(request, answer)
 
 
-def test_none_is_no_special_name_here():
-    assert decode_show_info({"ds": DS, "key": "T_REC,**NONE**"}).keys == ("T_REC",)
+@pytest.mark.parametrize(
+    "names, served",
+    [
+        ("T_REC,CAMERA", True),
+        (" T_REC, CAMERA ,", True),
+        ("**ALL**", False),
+        ("T_REC,**NONE**", False),
+        ("T_REC,*recnum*", False),
+        ("T_REC,CAMERA,t_rec", False),
+    ],
+)
+def test_marked_and_repeated_names_are_left_to_the_program(names, served):
+    assert only_jsoc_prints({"ds": DS, "key": names}) is not served
+    assert only_jsoc_prints({"ds": DS, "seg": names}) is not served
+
+
+def test_names_have_no_blanks_around_them():
+    assert decode_show_info({"ds": DS, "key": " T_REC, CAMERA ,"}).keys == ("T_REC", "CAMERA")
+
+
+def test_a_series_without_segments_has_a_directory_alone():
+    request = decode_show_info({"ds": DS, "A": "1", "P": "1"}).without_all_segments()
+    assert show_info_query(request).keys == ("*recdir*",)
+    named = decode_show_info({"ds": DS, "seg": "image"})
+    assert named.without_all_segments() == named
+
+
+def test_a_missing_text_is_told_from_a_missing_number():
+    keywords = {name: Keyword(name, kind, "variable", "", "", "") for name, kind in (("S", "string"), ("I", "int"))}
+    assert has_missing_texts(RsList(1, keywords=[("S", ["MISSING"])]), keywords.get)
+    assert not has_missing_texts(RsList(1, keywords=[("I", ["MISSING"]), ("S", [""])]), keywords.get)
 
 
 @pytest.mark.parametrize("params", [{}, {"ds": ""}, {"ds": "hmi.V_45s"}, {"ds": "hmi.V_45s", "n": "0"}])

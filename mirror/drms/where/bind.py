@@ -15,8 +15,6 @@ from typing import NamedTuple, NoReturn
 
 from mirror.drms.series import INTEGER_TYPES
 from mirror.drms.where import types
-from mirror.drms.where.functions import SIGNATURES, fits, result
-from mirror.drms.where.harmful import tables
 from mirror.drms.where.nodes import (
     And,
     Arithmetic,
@@ -47,7 +45,8 @@ from mirror.drms.where.nodes import (
     needs,
     walk,
 )
-from mirror.drms.where.tokens import Source
+from mirror.drms.where.tokens import Source, tables
+from mirror.drms.where.types import SIGNATURES, fits, result
 from mirror.errors import SyntaxProblem, UnknownName
 
 _LARGEST_DOUBLE = Decimal("1.7976931348623157E+308")

@@ -9,7 +9,8 @@ leaves; AND and OR of SQL do the rest, since a leaf that is false or NULL at the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from mirror.drms.where.exact import (
     MISSING_VALUES,
@@ -20,15 +21,16 @@ from mirror.drms.where.exact import (
     exact_regex,
     keep_missing,
 )
-from mirror.drms.where.functions import SIGNATURES, VOLATILE
 from mirror.drms.where.inexact import inexact_compare
 from mirror.drms.where.nodes import (
     And,
     Between,
     Boolean,
+    Case,
     Cast,
     Column,
     Compare,
+    Distinct,
     Expr,
     Function,
     InList,
@@ -46,8 +48,8 @@ from mirror.drms.where.nodes import (
     needs,
     walk,
 )
-from mirror.drms.where.plain import is_truth, plain
 from mirror.drms.where.spans import span_compare
+from mirror.drms.where.types import SIGNATURES, VOLATILE
 
 __all__ = ["ColumnInfo", "is_volatile", "may_hold", "to_duckdb"]
 
@@ -246,3 +248,87 @@ def _is_null(operand: Expr, columns: Columns, *, negated: bool) -> str:
             return _is_null(inner, columns, negated=negated)  # what cannot be cast is an error
         case _:
             return _UNKNOWN
+
+
+# ---- CASE, IS DISTINCT FROM, truth values --------------------------------------------------------
+# Rewritten in terms of AND, OR and NOT.
+#
+# ``plain`` turns one leaf into a condition whose leaves have none of these: a comparison with a CASE in it holds if the
+# comparison holds with the value of the first WHEN that is true. The result is true exactly where the original is; it
+# may be false where the original is NULL, which makes no difference to a record set.
+
+_TRUTHS = (Boolean, Compare, And, Or, Not, Like, Regex, Similar, IsNull, IsTruth, Distinct, Between, InList)
+
+
+def plain(leaf: Expr, *, negated: bool) -> Expr | None:
+    """``leaf``, or its negation, in plain terms; None if it is plain already."""
+    match leaf:
+        case Compare("=" | "<>" as op, left, right) if is_truth(left) and is_truth(right):
+            same = (op == "=") is not negated
+            return _equal(left, right if same else Not(right))
+        case Distinct(left, right, other_way):
+            return _distinct(left, right) if negated is other_way else _not_distinct(left, right)
+    found = next((part for part in walk(leaf) if isinstance(part, Case)), None) or _truth_as_number(leaf)
+    return None if found is None else _lifted(leaf, found, negated=negated)
+
+
+def is_truth(expr: Expr) -> bool:
+    """Whether a bound node is a truth value, or NULL."""
+    if isinstance(expr, Case):
+        return all(is_truth(value) for value in (*(v for _, v in expr.whens), expr.otherwise))
+    return isinstance(expr, (*_TRUTHS, Null))
+
+
+def _equal(left: Expr, right: Expr) -> Expr:
+    return Or((And((left, right)), And((Not(left), Not(right)))))
+
+
+def _distinct(left: Expr, right: Expr) -> Expr:
+    one = And((IsNull(left), IsNull(right, negated=True)))
+    other = And((IsNull(left, negated=True), IsNull(right)))
+    return Or((one, other, Compare("<>", left, right)))
+
+
+def _not_distinct(left: Expr, right: Expr) -> Expr:
+    return Or((And((IsNull(left), IsNull(right))), Compare("=", left, right)))
+
+
+def _truth_as_number(leaf: Expr) -> Expr | None:
+    """A cast of a truth value to a number within the leaf, if any."""
+    return next(
+        (part for part in walk(leaf) if isinstance(part, Cast) and part.type == "int" and is_truth(part.operand)),
+        None,
+    )
+
+
+def _lifted(leaf: Expr, found: Expr, *, negated: bool) -> Expr:
+    """The leaf once for each value of a CASE in it, together with the condition of that value."""
+    if isinstance(found, Case):
+        whens, otherwise = found.whens, found.otherwise
+    else:
+        assert isinstance(found, Cast)
+        whens = ((found.operand, Number(1)), (Not(found.operand), Number(0)))
+        otherwise = Null()
+    branches: list[Expr] = []
+    earlier: list[Expr] = []
+    for condition, value in (*whens, (Boolean(value=True), otherwise)):
+        there = replaced(leaf, found, value)
+        branches.append(And((*earlier, condition, Not(there) if negated else there)))
+        earlier.append(IsTruth(condition, True, negated=True))
+    return Or(tuple(branches))
+
+
+def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+    """``expr`` with every ``old`` replaced by ``new``."""
+    return _replaced_in(expr, old, new)  # type: ignore[no-any-return]
+
+
+def _replaced_in(value: Any, old: Expr, new: Expr) -> Any:
+    if value == old and isinstance(value, Expr):
+        return new
+    if isinstance(value, tuple):
+        return tuple(_replaced_in(part, old, new) for part in value)
+    if not isinstance(value, Expr):
+        return value
+    changed = {f.name: _replaced_in(getattr(value, f.name), old, new) for f in fields(value) if f.name != "position"}
+    return replace(value, **changed)

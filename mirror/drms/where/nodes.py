@@ -1,7 +1,7 @@
 """The nodes of a condition's tree: what a where clause may say.
 
 Rule for editors: a clause with a construct that has no class here is ``Unread`` as a whole. A new class needs
-its text (``str``), its rule in ``parse``, its types in ``bind``, and its SQL or its plainer form in ``plain``.
+its text (``str``), its rule in ``parse``, its types in ``bind``, and its SQL or its plainer form in ``duckdb``.
 
 Equality ignores a node's position in the query. ``str()`` writes as few parentheses as parsing needs:
 ``_LEVEL`` of a class is how tightly PostgreSQL binds it.

@@ -5,7 +5,7 @@ operators, sums, products, powers, signs, casts. The server puts the clause betw
 that ``1=1) or (1=1`` is a condition; the parser does the same with two tokens of its own.
 
 What PostgreSQL has but this grammar lacks makes the whole clause ``Unread``, unless it could do harm
-(``mirror.drms.where.harmful``). What PostgreSQL cannot read either is an error with its place.
+(``mirror.drms.where.tokens``). What PostgreSQL cannot read either is an error with its place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NoReturn
 
-from mirror.drms.where.harmful import check_harmless
 from mirror.drms.where.nodes import (
     ARITHMETIC,
     COMPARISONS,
@@ -46,7 +45,7 @@ from mirror.drms.where.nodes import (
     String,
     Unread,
 )
-from mirror.drms.where.tokens import Source, Token, mark
+from mirror.drms.where.tokens import Source, Token, check_harmless, mark
 
 _DEEPEST = 40  # nested parentheses, NOTs and signs
 _HIGHEST = 100  # levels of the tree; a sum has as many as terms

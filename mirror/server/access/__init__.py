@@ -1,4 +1,4 @@
-"""Who may do what: roles of routes, credentials, CSRF, and the refusals.
+"""Who may do what: credentials, roles, CSRF, and the refusals.
 
-Read ``roles``, then ``gate``.
+Read ``gate``; ``mirror.server.roles`` has the role of each route.
 """

@@ -19,33 +19,33 @@ from aiohttp import web
 
 from mirror.config.access import Role, name_in
 from mirror.errors import BadRequest, MirrorError, Refused, TooMany
-from mirror.server.access.csrf import (
+from mirror.server.access.refusals import (
     FORMS,
+    Unknown,
     hides_its_page,
     is_embedded_elsewhere,
     is_from_elsewhere,
     is_of_browser,
     is_our_name,
+    refused,
+    secured,
 )
-from mirror.server.access.refusals import Unknown, refused, secured
-from mirror.server.bodies import form
 from mirror.server.errors import problem_response
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import FORM_TOKEN, PRINCIPAL
+from mirror.server.requests import FORM_TOKEN, PRINCIPAL, form, is_mirror
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
 from mirror.server.usage import is_counted
 from mirror.wire.params import decode_params
 from mirror.wire.paths import JSOC_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+
+    from aiohttp.typedefs import Handler
 
     from mirror.server.jsoc.proxy import Proxy
     from mirror.services.access.audit import Audit
     from mirror.services.access.authentication import Authenticator, Principal
     from mirror.services.access.quotas import Quotas
-
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 COOKIE = "jsoc-mirror"

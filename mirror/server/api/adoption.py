@@ -22,7 +22,7 @@ from mirror.errors import BadRequest, StorageError, explained
 from mirror.server.endpoints import serve
 from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.scan import Stamp
-from mirror.storage.files.unit_path import unit_file
+from mirror.wire.paths import unit_file
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -22,7 +22,7 @@ from mirror.drms.export import (
 )
 from mirror.errors import BadRequest
 from mirror.server.endpoints import Reply, serve
-from mirror.server.jsoc.conditional import what_is_asked
+from mirror.server.jsoc.files import what_is_asked
 from mirror.server.requests import cache_headers, demand_of, names_of
 from mirror.services.quicklook.render import MOST_PIXELS
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from mirror.api import monitoring as api
+from mirror.api.cluster import ALONE, CLUSTER, Cluster
 from mirror.api.contract import UNSET, Nothing, UnsetType, encoded
 from mirror.errors import MirrorError, TooMany
 from mirror.metrics import exposition
@@ -225,3 +226,18 @@ class Health:
         except Exception as problem:  # noqa: BLE001  (whatever it is, somebody must hear of it)
             return str(problem) or type(problem).__name__
         return "ok"
+
+
+class ClusterApi:
+    """The handler of /api/cluster; without a ``status`` this mirror is alone."""
+
+    def __init__(self, status: Callable[[], Awaitable[Cluster]] | None) -> None:
+        self._status = status
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve it at its path."""
+        serve(router, CLUSTER, self.cluster)
+
+    async def cluster(self, _: web.Request, __: Nothing) -> Cluster:
+        """The other mirrors, and what they share."""
+        return ALONE if self._status is None else await self._status()

@@ -15,7 +15,7 @@ from mirror.server.endpoints import serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mirror.services.news.news import News
+    from mirror.services.news import News
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _TITLES = {"new": "New data", "reprocessed": "Reprocessed"}

@@ -15,7 +15,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.endpoints import serve
 from mirror.server.requests import RECORDS, cache_headers, demand_of, names_of, while_connected
-from mirror.services.search.empty import CHECKED, SIFTED, UNCHECKED, explained
+from mirror.services.search.names import CHECKED, SIFTED, UNCHECKED, explained
 from mirror.services.search.search import LONG_ANSWER
 from mirror.wire.info import ALL, RsListRequest, expand_names
 from mirror.wire.text import from_wire

@@ -9,18 +9,17 @@ from aiohttp import web
 
 from mirror.api import sql as api
 from mirror.errors import BadRequest, MirrorError, TooLarge, TooMany, UnknownName, WrongFields
-from mirror.server.bodies import parse_json
 from mirror.server.endpoints import serve
-from mirror.server.requests import while_connected
+from mirror.server.requests import parse_json, while_connected
 from mirror.server.usage import who_asks
-from mirror.services.sql.question import MOST_BYTES, checked_form, checked_params, checked_sql
+from mirror.services.sql.messages import MOST_BYTES, checked_form, checked_params, checked_sql
 from mirror.services.sql.service import SavedQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.api.contract import Nothing
-    from mirror.services.sql.question import Form, Params
+    from mirror.services.sql.messages import Form, Params
     from mirror.services.sql.service import Analytics, SavedQueries
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from mirror.api.fills import Estimate
-    from mirror.services.estimates.estimates import Estimates
+    from mirror.services.estimates import Estimates
     from mirror.services.subscriptions.editing import Subscribing, SubscriptionValidation
     from mirror.services.subscriptions.manager import Sync
 

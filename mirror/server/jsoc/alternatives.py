@@ -27,20 +27,20 @@ from mirror.api.search import SEARCH
 from mirror.errors import ClusterAway, MirrorError, NotHeld, OverBudget, UpstreamUnreachable
 from mirror.server.jsoc.proxy import asked_of, given_back
 from mirror.server.jsoc.sendfile import send
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import demand_of
+from mirror.server.requests import demand_of, is_mirror
 from mirror.server.roles import UNIT_FILE
 from mirror.upstream.transport import PAGE, PROGRAM, Transport, user_agent
 from mirror.wire.paths import PROGRAM_PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aiohttp.typedefs import Handler
 
     from mirror.config.sections import Alternative
     from mirror.readthrough.policy import Rules
     from mirror.upstream.transport import Passthrough
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from mirror.errors import NotHeld, StorageError, UpstreamBroken, UpstreamError
 from mirror.humanize import utc
 from mirror.readthrough.downloads import Download, OtherAnswer
 from mirror.readthrough.records import CacheStatus
-from mirror.server.jsoc.conditional import what_is_asked
+from mirror.server.jsoc.files import what_is_asked
 from mirror.server.jsoc.proxy import asked_host
 from mirror.server.jsoc.sendfile import send
 from mirror.server.requests import FOREIGN, cache_headers, demand_of

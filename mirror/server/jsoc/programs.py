@@ -7,6 +7,7 @@ came about: local, filled, forwarded or stale. Answers of jsoc_fetch have HTTP c
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,11 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.jsoc.sendfile import LARGE, send_whole
-from mirror.server.mirror_chain import is_mirror
-from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, parameters
+from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, is_mirror, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
-from mirror.wire.address import decode_address, encode_address_answer
 from mirror.wire.catalogue import decode_catalogue, encode_show_series, encode_showextseries, select_series
-from mirror.wire.export import decode_fetch, wanted_format
+from mirror.wire.export import decode_address, decode_fetch, encode_address_answer, wanted_format
 from mirror.wire.export_answer import content_type, encode_answer
 from mirror.wire.info import (
     RsListRequest,
@@ -42,26 +41,29 @@ from mirror.wire.show_info import (
     encode_show_count,
     encode_show_info,
     has_missing_numbers,
+    has_missing_texts,
+    may_print_nothing,
     only_jsoc_prints,
     show_info_query,
 )
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from aiohttp.typedefs import Handler
+
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
-    from mirror.readthrough.lists import Listing
+    from mirror.readthrough.structures import Listing
     from mirror.server.jsoc.proxy import Proxy
-    from mirror.server.mirror_chain import Chain
+    from mirror.server.requests import Chain
     from mirror.services.exports.assembling import FullPrecision
     from mirror.services.exports.file_list import UnitFiles
     from mirror.services.exports.requests import Exports
     from mirror.services.search.search import Found, Search
     from mirror.services.search.whole import WholeAnswers
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Turn = Callable[[str | None], AbstractAsyncContextManager[None]]
 
 #: Records above which an answer is made in a thread: below that it is done before a thread would wake up.
@@ -184,10 +186,13 @@ class Programs:
         """JSOC's own answer to an unchanged question: kept, and reused while it is recent, or JSOC is away."""
         demand = demand_of(request)
         question = await self._whole.question(program, given, demand)
-        if question is None or _LIVE_KEYS & set(given.get("key", "").split(",")):
+        if question is None:
             return await self._proxy.pass_through(request, origin="forwarded")
         asked, asked_at = question, self._now()
-        found = await self._whole.find(asked, demand) or await self._whole.awaited(asked, demand)
+        # What storage tells of now is asked each time, and kept for the time when JSOC is away.
+        found = None
+        if program != "jsoc_info" or not _LIVE_KEYS & set(given.get("key", "").split(",")):
+            found = await self._whole.find(asked, demand) or await self._whole.awaited(asked, demand)
         if found is None:
             try:
                 with self._whole.asking(asked, demand):
@@ -225,17 +230,32 @@ class Programs:
     async def show_info(self, request: web.Request) -> web.StreamResponse:
         """Records as text."""
         params = await parameters(request)
+        demand = demand_of(request)
         if only_jsoc_prints(params):
+            # Nothing printed about no records cannot be told from a program that died, and is not kept: a count is.
+            if may_print_nothing(params):
+                with suppress(MirrorError):
+                    counted = await self._search.rs_summary(SummaryRequest(params["ds"]), demand)
+                    if not counted.value:
+                        return self._text(request, b"", counted)
             return await self._whole_answer(request, "show_info", params)
         wanted = decode_show_info(params)
-        query, demand = show_info_query(wanted), demand_of(request)
+        if not await self._search.is_one_set(wanted.ds):
+            return await self._whole_answer(request, "show_info", params)
         if wanted.count:
-            counted = await self._search.rs_summary(SummaryRequest(query.ds, query.n), demand)
+            counted = await self._search.rs_summary(SummaryRequest(wanted.ds), demand)
             return self._text(request, encode_show_count(wanted, counted.value), counted)
+        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
+        series = await self._search.structure(wanted.ds, known)
+        if not series.segments:
+            wanted = wanted.without_all_segments()
+        query = show_info_query(wanted)
         found = await self._search.rs_list(query, demand)
         request[RECORDS] = found.value.count
-        known = CacheDemand.ONLY_IF_CACHED if demand is CacheDemand.ONLY_IF_CACHED else CacheDemand.DEFAULT
-        series = await self._search.structure(query.ds, known)
+        if has_missing_texts(found.value, series.keyword) and known is not CacheDemand.ONLY_IF_CACHED:
+            # JSOC prints nothing for a missing text, but some series store this very word.
+            with suppress(MirrorError):
+                return await self._whole_answer(request, "show_info", params)
         needed = has_missing_numbers(found.value, series.keyword)
         formats = await self._search.formats(series, known) if needed else {}
         body = await self._search.offload.run(
@@ -252,8 +272,6 @@ class Programs:
 
     def _told(self, found: Found[Any]) -> dict[str, str]:
         return cache_headers(found.origin, found.checked_at, self._now())
-
-
 
 
 def _since(started: float) -> float:

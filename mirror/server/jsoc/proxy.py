@@ -25,13 +25,14 @@ from mirror.wire.paths import JSOC_HOSTS, PROGRAM_PATHS, normal_path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
+    from aiohttp.typedefs import Handler
+
     from mirror.readthrough.downloads import OtherAnswer
     from mirror.readthrough.policy import Rules
     from mirror.server.forwarding import Forwarding
     from mirror.upstream.client import UpstreamClient
     from mirror.upstream.transport import Passthrough
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Taken = Callable[[bytes, str], Awaitable[None]]
 
 #: Headers of a request that are passed on to JSOC: what is wanted, and nothing about who asks here or from where.

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from mirror.errors import Refused, TooMany
-from mirror.server.access.csrf import local_path
 from mirror.server.access.gate import COOKIE
-from mirror.server.bodies import form
+from mirror.server.access.refusals import local_path
 from mirror.server.errors import codes
-from mirror.server.requests import PRINCIPAL
+from mirror.server.requests import PRINCIPAL, form
 from mirror.server.roles import LOG_IN, LOG_OUT, LOGIN_PAGE
 from mirror.services.access.authentication import SESSION
 

@@ -1,4 +1,4 @@
-"""The pages of what is cached: the front page, coverage, the series; and an example record set for each series.
+"""The pages of what is cached: the front page, coverage, the series, data sets; and an example record set for each series.
 
 Clients check whether ``http://jsoc.stanford.edu/`` answers before they begin (drms' own tests do). A request for that
 page goes to JSOC; while JSOC is down, our page stands in, since everything that is cached still works.
@@ -17,19 +17,19 @@ from mirror.drms.parser import parse_query
 from mirror.errors import MirrorError
 from mirror.server.pages.site import in_path
 from mirror.server.requests import parameters
-from mirror.server.roles import COVERAGE_PAGE, FRONT, SERIES_LIST, SERIES_PAGE
+from mirror.server.roles import COVERAGE_PAGE, DATASET_PAGE, DATASETS_PAGE, FRONT, SERIES_LIST, SERIES_PAGE
 from mirror.services.search.snippets import SnippetQuery, snippets
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.server.jsoc.proxy import Proxy
     from mirror.server.pages.site import Site
+    from mirror.services.datasets.datasets import Datasets
     from mirror.services.monitoring.overview import Overview
     from mirror.services.monitoring.ranges import Ranges
     from mirror.services.monitoring.status import Status, Totals
     from mirror.services.search.search import Search
     from mirror.storage.index.index import Index
-
 
 _TIME = re.compile(r"\d{4}\.\d\d\.\d\d")
 _SOME_DAY = "2014.01.01"
@@ -151,3 +151,32 @@ class Pages:
 def _has_days(series: Series) -> bool:
     axis = coverage_axis(series)
     return axis is not None and axis.place(0.0) is not None
+
+
+# ---- data sets -----------------------------------------------------------------------------------
+
+#: Records that a page shows.
+SHOWN = 500
+
+
+class DatasetPages:
+    """The handlers of /datasets and /datasets/{name}."""
+
+    def __init__(self, site: Site, datasets: Datasets) -> None:
+        self._site = site
+        self._datasets = datasets
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Serve the pages."""
+        DATASETS_PAGE.add(router, self._site.own(self.all))
+        DATASET_PAGE.add(router, self._site.own(self.one))
+
+    async def all(self, request: web.Request) -> web.Response:
+        """All of them."""
+        return self._site.page(request, "datasets.html", datasets=await self._datasets.all())
+
+    async def one(self, request: web.Request) -> web.Response:
+        """One, with its records and how it is cited."""
+        name = request.match_info["name"]
+        found, records = await self._datasets.show(name), await self._datasets.records(name)
+        return self._site.page(request, "dataset.html", found=found, records=records[:SHOWN], count=len(records))

@@ -18,15 +18,13 @@ from mirror.api.contract import Nothing, plain
 from mirror.api.reading import from_query
 from mirror.drms.compose import KeyChoice, Span, apart, is_time, zone_of
 from mirror.drms.parser import parse_query
-from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES
+from mirror.drms.series import FLOAT_TYPES, INTEGER_TYPES, error_of
 from mirror.errors import BadRequest, MirrorError
-from mirror.server.bodies import whole
 from mirror.server.endpoints import serve
 from mirror.server.errors import codes
-from mirror.server.requests import parameters
+from mirror.server.requests import parameters, whole
 from mirror.server.roles import BUILDER, SEARCH_PAGE
 from mirror.services.quicklook.quicklook import image_segments
-from mirror.services.search.plotting import error_of
 from mirror.services.search.snippets import SnippetQuery, snippets
 from mirror.services.search.validation import marked
 

@@ -31,14 +31,13 @@ from mirror.server.requests import FORM_TOKEN, PRINCIPAL
 from mirror.server.roles import STATIC
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
     from importlib.resources.abc import Traversable
+
+    from aiohttp.typedefs import Handler
 
     from mirror.server.errors import Suggestions
     from mirror.server.jsoc.proxy import Proxy
-
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-    from collections.abc import Callable
 
 
 def amount(value: float | None) -> float:

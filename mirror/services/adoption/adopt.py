@@ -26,7 +26,7 @@ from mirror.services.adoption.scan import Look, look, read_through
 from mirror.services.exports.segment_files import RequestedFile, requested_files
 from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import unit_file
+from mirror.wire.paths import unit_file
 
 if TYPE_CHECKING:
     from mirror.drms.series import Series

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import coverage_axis
-from mirror.coverage.subtraction import runs_of
+from mirror.coverage.claims import runs_of
 from mirror.drms.recordset import Bracket, RecnumRange, Recnums, RecordSet, Where
 from mirror.drms.selection import bind
 from mirror.drms.series import INTEGER_TYPES
@@ -25,8 +25,8 @@ from mirror.services.adoption.match import (
     other_key,
     printed_keys,
 )
-from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, segment_field
+from mirror.wire.paths import unit_file
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:

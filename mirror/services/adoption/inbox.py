@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
-from mirror.concurrency import nap
+from mirror.concurrency import cancel, nap
 from mirror.errors import ConfigError, MirrorError, explained
 from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.scan import Stamp
@@ -98,9 +98,7 @@ class Inbox:
 
     async def stop(self) -> None:
         """End; a file is adopted or not, and the next start looks again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
 
     async def _listen(self, folder: Path) -> None:
         async for _ in self._changes(folder):

@@ -20,7 +20,7 @@ from mirror.fits.assembly import add_sums, ones_complement
 from mirror.fits.integrity import fits_problem
 from mirror.services.adoption.match import Unplaced
 from mirror.services.adoption.names import HeaderEvidence, read_header
-from mirror.storage.files.unit_path import unit_file
+from mirror.wire.paths import unit_file
 
 #: Bytes at the beginning that usually contain the headers; if not, more is read, up to the limit.
 HEAD, MOST_HEAD = 64 * 1024, 12 * 2**20

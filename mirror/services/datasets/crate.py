@@ -27,7 +27,7 @@ from mirror.errors import BadRequest, StorageError, UnknownName, explained
 from mirror.humanize import counted, in_words, stamp, utc
 from mirror.services.datasets.tables import Contents, KeptFile
 from mirror.storage.disk import digest_of, is_sha256
-from mirror.storage.files.unit_path import unit_file
+from mirror.wire.paths import unit_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

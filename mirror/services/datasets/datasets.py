@@ -32,10 +32,10 @@ from mirror.services.datasets.crate import bibtex, fresh_folder, read_crate, wri
 from mirror.services.datasets.tables import Contents, KeptFile, KeptRecord, taken
 from mirror.services.exports.segment_files import FileLocation, requested_files
 from mirror.services.search.names import check_segments
-from mirror.storage.files.unit_path import unit_file
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR
 from mirror.storage.lake.columns import lake_columns, select_sql
 from mirror.storage.lake.table import keysets
+from mirror.wire.paths import unit_file
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:

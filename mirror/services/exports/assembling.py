@@ -14,13 +14,13 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import UpstreamBroken, UpstreamError
 from mirror.fits import Exporter, RecordValues, ones_complement, read_archive
 from mirror.fits.filenames import NamedFile, file_name, laid_out_keywords
 from mirror.fits.keyword import BROKEN_LINK
 from mirror.services.exports.content import ReplacedHeader
-from mirror.storage.database.keyed import KeyedTable
+from mirror.storage.database.database import KeyedTable
 from mirror.storage.index.layout import SEPARATOR, link_field
 from mirror.upstream.pacing import Priority
 from mirror.wire.info import RsListRequest
@@ -156,7 +156,6 @@ def linked_records(plan: Plan, files: Sequence[RequestedFile]) -> dict[RecordSeg
         if query != _NO_LINK:
             found[wanted.owner] = query
     return found
-
 
 
 #: Records in one question for values at full precision.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.files.table import head

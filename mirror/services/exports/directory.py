@@ -25,7 +25,6 @@ from mirror.services.exports.content import (
 )
 from mirror.services.exports.planning import finished, request_of
 from mirror.services.exports.worker import is_file
-from mirror.storage.files.unit_path import is_plain
 from mirror.wire.export_index import (
     KeywordColumn,
     KeywordTable,
@@ -34,6 +33,7 @@ from mirror.wire.export_index import (
     encode_index_txt,
     encode_keywords,
 )
+from mirror.wire.paths import is_plain
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:

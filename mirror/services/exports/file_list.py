@@ -13,7 +13,7 @@ from mirror.drms.selection import bind
 from mirror.errors import NotHeld
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.exports.segment_files import FileLocation, RequestedFile
-from mirror.storage.files.unit_path import UnitFile, unit_file
+from mirror.wire.paths import UnitFile, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

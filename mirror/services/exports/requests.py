@@ -28,17 +28,17 @@ from mirror.readthrough.records import CacheStatus
 from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
 from mirror.services.exports.planning import Plan, finished, is_readable, request_of, request_text
-from mirror.services.exports.segment_files import FileLocation, RequestedFile
-from mirror.wire.address import AddressRequest
+from mirror.services.exports.segment_files import FileLocation, label
+from mirror.wire.export import AddressRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.drms.export import ExportAnswer
     from mirror.readthrough.files import Files
-    from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.shared import Shared
+    from mirror.readthrough.structures import Listing
     from mirror.services.exports.jobs import Job, Jobs
     from mirror.services.exports.planning import ExportPlanner
     from mirror.services.exports.worker import ExportJobs
@@ -200,7 +200,7 @@ class Exports:
         exports = await self._adopted.of_records(plan.series.name, recnums) if fits else {}
         wanted = [w for w in plan.files if w.place is not FileLocation.NOWHERE]
         return [
-            f"{w.record}{{{w.segment}}}" for w in wanted if _key(w) not in held and w.owner not in exports
+            f"{w.record}{{{w.segment}}}" for w in wanted if w.key not in held and w.owner not in exports
         ]
 
     def _may_be_better(self, job: Job) -> bool:
@@ -236,14 +236,10 @@ class Exports:
         return {(h.record.recnum, h.record.segment): h for h in found if h.record is not None}
 
 
-def _key(wanted: RequestedFile) -> tuple[int, str]:
-    return wanted.owner.recnum, wanted.owner.segment
-
-
 def _survey(plan: Plan, held: dict[tuple[int, str], Holding]) -> Survey:
-    existing = [w for w in plan.files if w.place is not FileLocation.NOWHERE or _key(w) in held]
-    offline = [w for w in existing if w.place is FileLocation.OFFLINE and _key(w) not in held]
-    sizes = [held[_key(w)].blob.size for w in existing if _key(w) in held]
+    existing = [w for w in plan.files if w.place is not FileLocation.NOWHERE or w.key in held]
+    offline = [w for w in existing if w.place is FileLocation.OFFLINE and w.key not in held]
+    sizes = [held[w.key].blob.size for w in existing if w.key in held]
     typical = sum(sizes) // len(sizes) if sizes else 1
     total = sum(sizes) + typical * (len(existing) - len(sizes))
     return Survey(len(plan.rows), len(existing), total, online=not offline)
@@ -260,10 +256,10 @@ def _all_have_units(plan: Plan) -> None:
 def _immediate(plan: Plan, held: dict[tuple[int, str], Holding]) -> Immediate:
     files = []
     for w in plan.files:
-        holding = held.get(_key(w))
+        holding = held.get(w.key)
         path = w.path or (holding.path if holding else "")
         if path:
-            files.append(ExportFile(f"{w.record}{{{w.segment}}}", path))
+            files.append(ExportFile(label(plan.series, w), path))
     size = megabytes(sum(h.blob.size for h in held.values())) or 1
     records = len({f.record.rpartition("{")[0] for f in files})
     return Immediate(records, size, tuple(files), plan.request.method, plan.request.protocol.text)

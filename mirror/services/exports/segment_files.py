@@ -17,8 +17,8 @@ from mirror.errors import BadRequest
 from mirror.readthrough.files import SegmentFile
 from mirror.services.search.names import unknown_segment
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import is_plain
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, Row, segment_field
+from mirror.wire.paths import is_plain
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class RequestedFile:
     def source(self) -> SegmentFile:
         """How to get it, if it is online."""
         return SegmentFile(self.path, self.owner, self.day)
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The number of the record that owns it, and the segment there."""
+        return self.owner.recnum, self.owner.segment
 
 
 def requested_files(layout: Layout, rows: Sequence[Row], segments: tuple[str, ...] | None) -> list[RequestedFile]:
@@ -117,6 +122,17 @@ def _day(layout: Layout, fields: dict[str, str]) -> str:
 
 
 LINKED = "link via "
+
+
+def label(series: Series, wanted: RequestedFile) -> str:
+    """The record with its segment in braces, as JSOC lists an archived file.
+
+    A linked segment has the name of its target there, which is that of the file.
+    """
+    segment, name = series.segment(wanted.segment), wanted.segment
+    if segment is not None and segment.protocol.startswith(LINKED):
+        name = wanted.file.rpartition(".")[0] or name
+    return f"{wanted.record}{{{name}}}"
 
 
 def distinct_names(plan: Plan, files: Sequence[RequestedFile], names: Sequence[str]) -> list[tuple[RequestedFile, str]]:

@@ -34,8 +34,8 @@ from mirror.services.exports.cutting import (
     staging_request,
 )
 from mirror.services.exports.jobs import JobPart
-from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
 from mirror.upstream.pacing import Priority
+from mirror.wire.paths import UnitFile, disk_of, unit_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -228,7 +228,6 @@ def _read(path: Path, start: int, count: int) -> bytes:
         return file.read(count)
 
 
-
 Came = dict["RecordSegment", "RequestedFile"]
 #: Finds those of these segments of records that are available without asking JSOC, each with its path there, or "".
 Elsewhere = Callable[[Mapping["RecordSegment", str]], Awaitable[Mapping["RecordSegment", str]]]
@@ -309,7 +308,7 @@ class Staging:
         came = await self._held(batch.series, batch.files)
         for part in await self._parts_of(batch):
             batch.nowhere |= {(recnum, segment) for recnum, segment in json.loads(part.files or "[]")}
-        left = [w for w in batch.files if w.owner not in came and _key(w) not in batch.nowhere]
+        left = [w for w in batch.files if w.owner not in came and w.key not in batch.nowhere]
         pieces = batch.cut(left)
         if batch.job is None:
             return [JobPart(at, tuple(recnums)) for at, recnums in enumerate(pieces)]
@@ -369,7 +368,7 @@ class Staging:
         else:
             for wanted in there:
                 await self._keep(wanted, index.dir, rows[wanted.owner])
-        return [_key(w) for w in files if w.owner not in rows]
+        return [w.key for w in files if w.owner not in rows]
 
     async def _one_by_one(self, batch: _Batch, files: Sequence[RequestedFile]) -> None:
         """Have files exported once more, so that they can be fetched one by one; they are online by now."""
@@ -480,10 +479,6 @@ class _Batch:
         recnums = sorted({w.owner.recnum for w in files})
         segments = sorted({w.segment for w in files})  # one request is one text, whoever asks for it
         return staging_request(self.series.name, recnums, segments, self.address, tar=tar)
-
-
-def _key(wanted: RequestedFile) -> tuple[int, str]:
-    return wanted.owner.recnum, wanted.owner.segment
 
 
 def _row_of(wanted: RequestedFile, index: Finished) -> ExportFile | None:

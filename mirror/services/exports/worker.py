@@ -12,13 +12,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import SingleFlight, nap
+from mirror.concurrency import SingleFlight, cancel, nap
 from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError, StorageError, UpstreamBroken, UpstreamRefused
 from mirror.services.exports.cutting import given_up, next_try, passes
 from mirror.services.exports.jobs import RunningJob
+from mirror.services.exports.making import NO_FILES
 from mirror.services.exports.planning import request_of
-from mirror.services.exports.upstream_jobs import NO_FILES
 from mirror.upstream.budget import asking
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportRequest
     from mirror.readthrough.policy import Rules
     from mirror.services.exports.jobs import Job, JobFile, Jobs
-    from mirror.services.exports.making import ExportMaking
+    from mirror.services.exports.making import ExportMaking, WholeRequests
     from mirror.services.exports.staging import UpstreamExports
-    from mirror.services.exports.upstream_jobs import WholeRequests
     from mirror.storage.files.blobs import Blobs
     from mirror.storage.files.eviction import Pins
 
@@ -172,8 +171,7 @@ class ExportJobs:
         """End a job that has not ended: it has failed. Files under way still arrive, and are kept."""
         work, task = self._tasks.get(job.id, (None, None))
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
         now = await self._jobs.get(job.id)
         if now is None or now.finished:
             return
@@ -185,9 +183,7 @@ class ExportJobs:
     async def stop(self) -> None:
         """End; the jobs continue at the next start."""
         tasks = [task for _, task in self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
     # ---- one job ---------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.policy import Rules
-    from mirror.services.fills.fills import Fills
+    from mirror.services.fills import Fills
     from mirror.services.maintenance.check_plan import Outcome
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.index import Index

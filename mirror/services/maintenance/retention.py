@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from mirror.api.maintenance import Evicted, EvictedFile, Forgotten, PinGroup, Pinned, Unpinned
+from mirror.coverage.claims import numbered, without
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import Forward, extreme_position, has_where, need
-from mirror.coverage.subtraction import numbered, without
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import BadRequest, Refused, UnknownSeries

@@ -16,6 +16,7 @@ import duckdb
 
 from mirror.api.maintenance import OUTCOMES
 from mirror.api.monitoring import BackgroundCheck
+from mirror.concurrency import cancel
 from mirror.errors import MirrorError
 from mirror.humanize import in_words
 from mirror.metrics import counter, gauge
@@ -104,9 +105,7 @@ class Upkeep:
         """End the loops and any check that runs, and store what was counted."""
         self._stops = True  # first: work that ends by itself, such as sealing, does so at its next step
         self._blobs.check.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         await self.checker.stop()
         with suppress(MirrorError):
             await self._accounting.write_down()

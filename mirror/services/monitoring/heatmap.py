@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mirror.api.coverage import Cells, Delays, MonthDelay
-from mirror.bounded import Bounded
+from mirror.concurrency import Bounded
 from mirror.config.schedule import span
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mirror.metrics import Metric
     from mirror.readthrough.downloads import Downloads
     from mirror.services.access.usage import Accounting
-    from mirror.services.fills.fills import Fills
+    from mirror.services.fills import Fills
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.monitoring.status import Counters, Status, Totals
     from mirror.services.subscriptions.manager import Sync

@@ -29,8 +29,8 @@ from mirror.concurrency import SingleFlight
 from mirror.errors import Refused
 from mirror.humanize import stamp
 from mirror.services.access.usage import ITSELF
-from mirror.services.fills.fills import fill_line
-from mirror.services.films.films import film_line
+from mirror.services.fills import fill_line
+from mirror.services.films import film_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from mirror.api.subscriptions import Subscription
     from mirror.services.access.usage import Accounting
     from mirror.services.exports.job_list import JobList
-    from mirror.services.fills.fills import Fills
-    from mirror.services.films.films import Films
+    from mirror.services.fills import Fills
+    from mirror.services.films import Films
     from mirror.services.monitoring.status import Status, Totals
     from mirror.services.subscriptions.manager import Sync
     from mirror.storage.files.blobs import Blobs

@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from mirror.api import monitoring as api
+from mirror.api.monitoring import FileProgress, FillProgress
 from mirror.api.search import SeriesLine
 from mirror.errors import MirrorError
 from mirror.humanize import stamp
 from mirror.metrics import Timings
-from mirror.services.monitoring import fetching
+from mirror.services.access.usage import ITSELF
 from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import fingerprint
 from mirror.upstream.budget import DAY, HOUR
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.config.watching import ConfigWatcher
-    from mirror.readthrough.downloads import Downloads
-    from mirror.readthrough.filler import Filler
+    from mirror.readthrough.downloads import Download, Downloads
+    from mirror.readthrough.filler import Filler, Progress
     from mirror.readthrough.policy import Rules
     from mirror.services.maintenance.upkeep import Upkeep
     from mirror.services.subscriptions.manager import Sync
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from mirror.upstream.budget import Budget
     from mirror.upstream.client import Exchange, UpstreamClient
     from mirror.upstream.pacing import Pace
-
 
 #: Seconds within which the system must say how full a disk is.
 DISK_PATIENCE = 2.0
@@ -195,8 +196,8 @@ class Status:
                 bytes=self._tallies.upstream_bytes,
                 budget=self._budgets(),
             ),
-            fills=fetching.fills(self._filler.progress(), self.now()),
-            downloads=fetching.downloads(self._downloads.running(), asyncio.get_running_loop().time()),
+            fills=fill_progress(self._filler.progress(), self.now()),
+            downloads=file_progress(self._downloads.running(), asyncio.get_running_loop().time()),
             config=self._watch.status(),
         )
 
@@ -300,3 +301,40 @@ class Prober:
         except MirrorError:  # the circuit breaker has counted it, and the status shows it
             return not self._upstream.pace().failures
         return True
+
+
+# ---- who is fetching what ------------------------------------------------------------------------
+# Who is fetching what from JSOC now, and how long it will take. Pure.
+
+
+def fill_progress(progress: Mapping[str, Progress], now: float) -> list[FillProgress]:
+    """The series that are being fetched; ``now`` in Unix seconds."""
+    return [
+        FillProgress(
+            series=name, done=p.done, total=p.total, who=[who or ITSELF for who in p.who],
+            seconds_left=None if (left := p.seconds_left(now)) is None else round(left),
+        )
+        for name, p in progress.items()
+    ]  # fmt: skip
+
+
+def file_progress(running: Iterable[Download], now: float) -> list[FileProgress]:
+    """The files that are being fetched, each under the first who asked for it; ``now`` by the clock of the event loop."""
+    by_who: dict[str, list[Download]] = defaultdict(list)
+    for download in running:
+        by_who[next(iter(download.who)) or ITSELF].append(download)
+    return [_files(who, files, now) for who, files in by_who.items()]
+
+
+def _files(who: str, files: Sequence[Download], now: float) -> FileProgress:
+    arriving = [d for d in files if d.begun_at is not None]
+    known = [d for d in files if d.size is not None]
+    size, written = sum(d.size or 0 for d in known), sum(d.written for d in files)
+    # Waiting files of unknown size are assumed to be as large as the others.
+    still = size / len(known) * len(files) - written if known else None
+    began = min((d.begun_at for d in arriving if d.begun_at is not None), default=now)
+    fresh = sum(d.written - d.resumed for d in arriving)
+    left = round(still * (now - began) / fresh) if still is not None and fresh > 0 and now > began else None
+    return FileProgress(
+        who=who, files=len(files), arriving=len(arriving), bytes=written, size=size, seconds_left=left
+    )

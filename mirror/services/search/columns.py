@@ -15,7 +15,6 @@ from mirror.storage.index.blocks import AT_ONCE, BlockRows, cut
 from mirror.storage.index.layout import (
     ABSENT,
     NAME_FIELD,
-    PSEUDO_KEYS,
     SEGMENT_PARTS,
     SEPARATOR,
     Layout,
@@ -98,7 +97,7 @@ class _Table:
             *(link_field(link.name) for name in links if (link := self.layout.series.link(name))),
         }
         if isinstance(self._rows, BlockRows):
-            known = [name for name in names if self._rows.have(name)]
+            known = self._rows.fields(names)
             self._columns |= zip(known, self._rows.columns(known), strict=True)
             return
         positions = self._rows[0].fields
@@ -136,8 +135,9 @@ class _Table:
         return self.field(field)
 
     def _keyword_field(self, name: str) -> str | None:
-        if name in PSEUDO_NAMES:
-            return name
+        known = self.layout.fields_by_name.get(name)
+        if known is not None:
+            return known
         keyword = self.layout.series.keyword(name)
         return None if keyword is None else self.layout.aliases.get(keyword.name.lower(), keyword.name)
 
@@ -159,8 +159,6 @@ def _plain(field: str) -> str:
     return field[: field.rfind("}") + 1] or field
 
 
-#: Names of what a record has in addition to its keywords.
-PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 _Lists = tuple[str, list[Sequence[str]]]
 
 
@@ -171,7 +169,7 @@ def _refuse_all_of_several(request: RsListRequest, parts: Sequence[FoundRecords]
 
 
 def _keyword(name: str, tables: list[_Table]) -> Sequence[str | int]:
-    values = _joined([table.keyword(name) for table in tables])
+    values = tables[0].keyword(name) if len(tables) == 1 else _joined([table.keyword(name) for table in tables])
     return list(map(int, values)) if name in NUMBERS else values
 
 
@@ -236,5 +234,5 @@ def field_columns(raws: Sequence[str], positions: Sequence[int]) -> list[Joined]
     All at once they cost little more than one of them.
     """
     blocks = [raws[i : i + AT_ONCE] for i in range(0, len(raws), AT_ONCE)]
-    cuts = [cut(block, positions).pieces(0, len(block)) for block in blocks]
+    cuts = [cut(block, positions).pieces(0, len(block), go_on=block is not blocks[-1]) for block in blocks]
     return [Joined(pieces, len(raws)) for pieces in zip(*cuts, strict=True)]

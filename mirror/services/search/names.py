@@ -1,7 +1,8 @@
-"""Errors for names that a series does not have: they suggest similar names, or list those that exist."""
+"""Explains to people what went wrong: a name that a series does not have, or a search that found nothing."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mirror.drms.exportrules import ALL_SEGMENTS
@@ -9,7 +10,7 @@ from mirror.errors import UnknownName
 from mirror.humanize import near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mirror.drms.series import Series
 
@@ -49,3 +50,52 @@ def _unknown(series: Series, kind: str, name: str, known: Sequence[str], usual: 
     else:
         hint = f"expected some of {', '.join(listed[:_MOST])}{', ...' if len(listed) > _MOST else ''}"
     return UnknownName(f"{series.name} has no {kind} {name!r}; {hint}")
+
+
+# ---- searches without records --------------------------------------------------------------------
+# Why a search found nothing: where the series begins and ends, and common mistakes in record sets.
+
+
+#: A range of ISO times of which the first has no zone: the minus and the year are then read as its zone.
+_ISO_RANGE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+-\d{4}")
+_BRACKETS = re.compile(r"\[([^\]]*)\]")
+
+
+#: The first words: for an answer that is also JSOC's, for one that could not be checked, for a condition in SQL.
+CHECKED, UNCHECKED, SIFTED = (
+    "No records match, here or at JSOC.",
+    "No cached records match; JSOC could not be asked.",
+    "No records satisfy the condition.",
+)
+
+
+def explained(ds: str, every: Iterable[Series], verdict: str) -> str:
+    """The text for a query without records, after one of the verdicts above."""
+    parts = [verdict]
+    parts += filter(None, map(extent, every))
+    if _ISO_RANGE.search(ds):
+        parts.append("In a range of ISO times each end needs its Z, as in 2014-01-01T00:00:00Z-2014-01-02T00:00:00Z.")
+    return " ".join(parts)
+
+
+def extent(series: Series) -> str:
+    """When a series begins and which record is its newest; "" where its structure does not show it."""
+    first, last = (_along(series, name) for name in (series.extent.first_record, series.extent.last_record))
+    if not first or not last:
+        return ""
+    return f"{series.name} starts {first}; its newest record is {last}."
+
+
+def newest(series: Series) -> str:
+    """The time of the newest record of a series, or its name; "" where its structure does not show it."""
+    return _along(series, series.extent.last_record)
+
+
+def _along(series: Series, record: str) -> str:
+    """A record's time, if its series has one; else its name."""
+    values = _BRACKETS.findall(record)
+    for prime, value in zip(series.primekeys, values, strict=False):
+        keyword = series.keyword(prime.name)
+        if keyword is not None and keyword.type == "time":
+            return str(value)
+    return record

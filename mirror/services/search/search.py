@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mirror.concurrency import Offload
+from mirror.coverage.claims import oldest_check
 from mirror.coverage.plan import Forward, extreme_position, need
-from mirror.coverage.sharing import oldest_check
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
-from mirror.services.search.columns import PSEUDO_NAMES, FoundRecords, answer
+from mirror.services.search.columns import FoundRecords, answer
 from mirror.services.search.names import check_segments, unknown_keyword, unknown_link, unknown_segment
 from mirror.storage.index.blocks import BlockRows
+from mirror.storage.index.layout import PSEUDO_NAMES
 from mirror.wire.info import ALL
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class Search:
         spare = spare or self._records.spare()
         return [await self._bound(s, ds, demand, spare) for s in await self._parsed(ds)]
 
+    async def is_one_set(self, ds: str) -> bool:
+        """True if a query is a single record set."""
+        return len(await self._parsed(ds)) == 1
+
     async def _parsed(self, ds: str) -> tuple[RecordSet, ...]:
         return await self.offload.run(lambda: parse_query(ds).sets, long=len(ds) > LONG_QUERY)
 
@@ -186,7 +191,6 @@ class Search:
         found = Found(sum(c.total for c in counts), max(c.origin for c in counts), oldest)
         self._count(found.origin)
         return found
-
 
     async def _is_absent(self, ds: str, *, any_age: bool = False) -> bool:
         """True if JSOC said recently (or ever) that a series of a query does not exist."""

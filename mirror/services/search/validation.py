@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import RecordSet, Selection
     from mirror.drms.series import Series
     from mirror.readthrough.first_last import FirstLast
-    from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
-    from mirror.readthrough.structures import Catalogue
+    from mirror.readthrough.structures import Catalogue, Listing
     from mirror.storage.index.index import Index
 
 #: Names that a completion offers.

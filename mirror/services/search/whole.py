@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.coverage.claims import whole
 from mirror.coverage.conditions import answer_boxes, answer_key, is_volatile
 from mirror.coverage.plan import extreme_position
-from mirror.coverage.subtraction import whole
 from mirror.errors import MirrorError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus

@@ -22,7 +22,7 @@ import pyarrow.parquet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mirror.services.sql.question import Form
+    from mirror.services.sql.messages import Form
 
 
 class Encoder(Protocol):

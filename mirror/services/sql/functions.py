@@ -22,7 +22,8 @@ from mirror.drms.calendar import LEAP_CLOCKS, leap_seconds
 from mirror.drms.slots import slot_axis
 from mirror.drms.timecolumn import MISSING, parse_printed_times
 from mirror.drms.times import format_time, is_missing_time, parse_time
-from mirror.services.sql.question import View
+from mirror.drms.where.exact import quote
+from mirror.services.sql.messages import View
 from mirror.storage.lake.columns import EPOCH, utc
 
 if TYPE_CHECKING:
@@ -142,12 +143,12 @@ def slot_macro(series: Sequence[Series]) -> str:
     known = ", ".join(s.name.lower() for s in series if slot_axes(s)) or "a series with a slotted key"
     otherwise = (
         "ELSE error('no slots are known of ' || series || ' ' || key || '; expected the name of a series as a "
-        f"text, of {_text(known)[1:-1]}, and if need be that of a slotted key') END"
+        f"text, of {quote(known)[1:-1]}, and if need be that of a slotted key') END"
     )
 
     def body(value: str, *, timed: bool) -> str:
         whens = " ".join(
-            f"WHEN lower(series || ' ' || key) IN ({', '.join(map(_text, names))}) THEN {_slot(axis, value)}"
+            f"WHEN lower(series || ' ' || key) IN ({', '.join(map(quote, names))}) THEN {_slot(axis, value)}"
             for names, axis in axes
             if axis.timed or not timed
         )
@@ -175,7 +176,3 @@ def slot_axes(series: Series) -> list[tuple[list[str], SlotAxis]]:
 def _slot(axis: SlotAxis, value: str) -> str:
     """``SlotAxis.slot`` as an expression, operation by operation."""
     return f"CAST(floor(({value} - {axis.epoch!r}::DOUBLE + {axis.rounding / 2.0!r}::DOUBLE) / {axis.step!r}::DOUBLE) AS BIGINT)"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -17,7 +17,7 @@ import pyarrow as pa
 from mirror.errors import BadRequest, SyntaxProblem
 from mirror.readthrough.records import CacheStatus, Located, Read
 from mirror.services.search.columns import FoundRecords
-from mirror.services.sql.question import View, checked_sql
+from mirror.services.sql.messages import View, checked_sql
 from mirror.storage.index.layout import quoted
 from mirror.storage.index.select_sql import exact_sql
 from mirror.storage.lake.columns import lake_columns

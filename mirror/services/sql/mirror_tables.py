@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from mirror.humanize import LAST, utc
 from mirror.redaction import redacted
-from mirror.services.sql.question import View
+from mirror.services.sql.messages import View
 from mirror.storage.lake.columns import lake_columns
 
 if TYPE_CHECKING:

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused, SyntaxProblem, TooLarge, TooMany
 from mirror.services.sql.confinement import Confinement
-from mirror.services.sql.frames import Frame, Kind, Pipe
-from mirror.services.sql.question import Missing, Supply
+from mirror.services.sql.messages import Frame, Kind, Missing, Pipe, Supply
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from mirror.services.sql.question import Question
+    from mirror.services.sql.messages import Question
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 from mirror.services.sql.functions import slot_view
 from mirror.services.sql.jsoc_tables import lake_sql, stand_ins
+from mirror.services.sql.messages import Limits, Missing, Question, Supply, View
 from mirror.services.sql.processes import Unreadable, Unsupplied
-from mirror.services.sql.question import Limits, Missing, Question, Supply, View
 from mirror.storage.index.layout import quoted
 from mirror.storage.lake.unsealed import nothing_sql, source_sql, stand_in_name
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from mirror.drms.series import Series
     from mirror.services.sql.jsoc_tables import RecordSets, RecordTable
+    from mirror.services.sql.messages import Form, Params
     from mirror.services.sql.processes import Answer, Workers
-    from mirror.services.sql.question import Form, Params
     from mirror.storage.database.database import Cursor, Database
     from mirror.storage.index.index import Index
     from mirror.storage.lake.columns import LakeColumn

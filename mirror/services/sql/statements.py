@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 
 from mirror.errors import BadRequest, Refused, SyntaxProblem
-from mirror.services.sql.question import Missing
+from mirror.services.sql.messages import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -34,12 +34,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import duckdb
 import pyarrow as pa
 
+from mirror.drms.where.exact import quote
 from mirror.errors import BadRequest, Refused, SyntaxProblem
 from mirror.services.sql import functions
 from mirror.services.sql.encoding import encoder
-from mirror.services.sql.frames import Kind, write_frame, write_json
 from mirror.services.sql.jsoc_calls import find_calls, rewritten
-from mirror.services.sql.question import Missing, Question, Rows, Supply, View
+from mirror.services.sql.messages import Kind, Missing, Question, Rows, Supply, View, write_frame, write_json
 from mirror.services.sql.statements import (
     Forbidden,
     check,
@@ -134,7 +134,7 @@ class Engine:
         connection = duckdb.connect()
         functions.install(connection)
         for setting in (
-            f"SET allowed_directories = [{_text(str(self.root))}]",
+            f"SET allowed_directories = [{quote(str(self.root))}]",
             "SET temp_directory = ''",
             "SET enable_external_access = false",
             "SET python_enable_replacements = false",
@@ -222,13 +222,9 @@ def _create(cursor: duckdb.DuckDBPyConnection, view: View) -> None:
 
 def _comment(cursor: duckdb.DuckDBPyConnection, view: View) -> None:
     if view.comment and not view.macro:
-        cursor.execute(f"COMMENT ON {_kind(view)} {view.name} IS {_text(view.comment)}")
+        cursor.execute(f"COMMENT ON {_kind(view)} {view.name} IS {quote(view.comment)}")
     for column, comment in view.comments.items():
-        cursor.execute(f"COMMENT ON COLUMN {view.name}.{quoted(column)} IS {_text(comment)}")
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+        cursor.execute(f"COMMENT ON COLUMN {view.name}.{quoted(column)} IS {quote(comment)}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.api import subscriptions as api
+from mirror.concurrency import cancel
 from mirror.errors import BadRequest, StorageError
 from mirror.humanize import stamp
 from mirror.metrics import gauge
@@ -230,6 +231,4 @@ class Sync:
     async def _stop(self, name: str) -> None:
         del self._workers[name]
         tasks = [task for key in (name, name + ONCE) if (task := self._tasks.pop(key, None)) is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)

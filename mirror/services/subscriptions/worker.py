@@ -19,7 +19,7 @@ from mirror.errors import ClusterAway, MirrorError, NotHeld
 from mirror.humanize import stamp
 from mirror.readthrough.shared import Alone
 from mirror.redaction import redacted
-from mirror.services.search.empty import newest
+from mirror.services.search.names import newest
 from mirror.services.subscriptions.files import Batch, Spared, SyncFiles
 from mirror.services.subscriptions.holdings import Memory, SubscriptionHoldings
 from mirror.services.subscriptions.scope import PRIORITIES, Target, edges, looking, next_piece, pause, target

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from mirror import __version__
 from mirror.api import transfer as api
 from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.claims import held_parts, with_edges
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
-from mirror.coverage.sharing import held_parts, with_edges
 from mirror.errors import BadRequest, StorageError, UnknownName, UnknownSeries, UpstreamError, explained
 from mirror.services.exports.assembling import link_queries
 from mirror.services.search.names import check_segments
@@ -26,12 +26,13 @@ from mirror.services.transfer.bundle_contents import (
     EXPORTS,
     FACTS,
     HOLDINGS,
+    BundleFiles,
     Fact,
     FactTables,
+    FileLoad,
     select_facts,
     write_table,
 )
-from mirror.services.transfer.bundle_files import BundleFiles, FileLoad
 from mirror.services.transfer.manifests import (
     LARGEST,
     MANIFEST,
@@ -49,21 +50,21 @@ from mirror.services.transfer.pool import UNFINISHED, Pool, alone_in, hash_of, s
 from mirror.storage.disk import Disk
 from mirror.storage.index.records_file import write_records
 from mirror.storage.index.select_sql import box_predicate
-from mirror.wire.address import AddressRequest
+from mirror.wire.export import AddressRequest
 from mirror.wire.structure import encode_series_struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mirror.coverage.claims import CoverageClaim
     from mirror.coverage.coverage import Box
-    from mirror.coverage.sharing import CoverageClaim
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.readthrough.filler import Filler
     from mirror.readthrough.first_last import FirstLast
-    from mirror.readthrough.lists import Listing
     from mirror.readthrough.policy import Rules
     from mirror.readthrough.records import Records
+    from mirror.readthrough.structures import Listing
     from mirror.services.exports.assembling import Assembler
     from mirror.services.search.search import Search
     from mirror.services.transfer.backup import Report

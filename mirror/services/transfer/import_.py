@@ -29,8 +29,7 @@ from mirror.storage.files.adopted_exports import export_link
 from mirror.storage.index.layout import Layout, Tolerance
 from mirror.storage.index.merge import ForeignRecords
 from mirror.storage.index.records_file import read_records
-from mirror.wire.structure import decode_series_struct
-from mirror.wire.structure_check import structure_problem
+from mirror.wire.structure import decode_series_struct, structure_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,7 +17,7 @@ from msgspec.structs import asdict, replace
 from mirror.coverage.coverage import Between, Box, Region
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.errors import StorageError
-from mirror.wire.structure_check import SERIES_NAME
+from mirror.wire.structure import SERIES_NAME
 
 MANIFEST, POOL = "manifest.json", "blobs"
 #: A backup's other files.

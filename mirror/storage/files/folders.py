@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import StorageError, explained
 from mirror.storage.disk import SEALED, digest_of, is_sha256
-from mirror.storage.files.unit_path import is_plain
+from mirror.wire.paths import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -16,7 +16,7 @@ from mirror.concurrency import Version, to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.files.table import Blob, find_blob, head
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -122,9 +122,7 @@ class ParkedDownloads:
         """Remove all parked parts."""
         with self._turn:
             for name in list(self._parked):
-                self._disk.remove(_mark_of(self._folder / name))
-                self._disk.remove(self._folder / name)
-                del self._parked[name]
+                self._remove(name)
 
     def drop_spoiled(self) -> list[str]:
         """Remove parked parts that differ from their marks; their keys, or names."""
@@ -132,11 +130,14 @@ class ParkedDownloads:
         for name in list(self._parked):
             with self._turn:
                 if name in self._parked and (spoiled := self._spoiled(self._folder / name)):
-                    self._disk.remove(_mark_of(self._folder / name))
-                    self._disk.remove(self._folder / name)
-                    del self._parked[name]
+                    self._remove(name)
                     found.append(spoiled)
         return found
+
+    def _remove(self, name: str) -> None:
+        self._disk.remove(_mark_of(self._folder / name))
+        self._disk.remove(self._folder / name)
+        del self._parked[name]
 
     def _spoiled(self, path: Path) -> str | None:
         """The key (or, without one, the name) of a part that differs from its mark; None if it does not."""

@@ -14,8 +14,7 @@ import os
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from mirror.bounded import Bounded
-from mirror.concurrency import to_the_end
+from mirror.concurrency import Bounded, to_the_end
 from mirror.errors import StorageError
 from mirror.storage.files.incoming import Sink
 from mirror.storage.files.table import Blob, find_blob, links_of, put_blob

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.coverage.axis import Kind, coverage_axis
+from mirror.coverage.claims import at_places, numbered, whole, without
 from mirror.coverage.coverage import Box, Coverage
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS
-from mirror.coverage.subtraction import at_places, numbered, whole, without
 from mirror.storage.index.layout import column_name, quoted
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: The format of the tables and of a block's bytes (``packed`` in ``blocks``); a file of another format is given up.
-FORMAT = 1
+FORMAT = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS state (format INTEGER, token TEXT);
 CREATE TABLE IF NOT EXISTS block (series TEXT, slots INTEGER, number INTEGER, size INTEGER, checksum INTEGER, data BLOB);

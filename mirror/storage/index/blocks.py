@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR, _GLUE = SEPARATOR.encode(), GLUE.encode()
 #: Axis values of a block, and the most records in it: denser series get shorter blocks.
-SLOTS, MOST_IN_BLOCK = 256, 2048
+SLOTS, MOST_IN_BLOCK = 128, 2048
 #: Records that are cut at a time: some 10 MB.
 AT_ONCE = 8192
 #: Bytes of all blocks that were looked into a few times, and of all those to which people come back. The latter are
@@ -80,34 +80,76 @@ class PlacedVersion(Version):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Fields of records: ``data`` has the values place by place, each followed by ``GLUE``.
+    """Fields of ``count`` records: ``data`` has the values place by place, each followed by ``GLUE``.
 
-    ``offsets`` says where each value begins, and where the last one ends.
+    ``offsets`` says where each value begins, and where the last one ends. Value ``i`` of a place is number ``first + i``
+    of them, or number ``first`` where all records are ``alike``: those share one value.
     """
 
     data: bytes | memoryview
     offsets: NDArray[np.int32]
     count: int
+    first: NDArray[np.intp]
+    alike: NDArray[np.bool_]
 
-    def pieces(self, start: int, stop: int) -> list[memoryview]:
-        """The values of records ``start`` up to ``stop``, one piece per place."""
-        view, places = memoryview(self.data), len(self.offsets) - 1
-        firsts = self.offsets[start : places : self.count].tolist()
-        ends = self.offsets[stop :: self.count].tolist()
-        return [view[a : b - len(_GLUE)] for a, b in zip(firsts, ends, strict=False)]
+    @classmethod
+    def plain(cls, data: bytes | memoryview, offsets: NDArray[np.int32], count: int) -> Cut:
+        """Fields of which each has ``count`` values in ``data``."""
+        first = np.arange(0, len(offsets) - 1, count)
+        return cls(data, offsets, count, first, np.zeros(len(first), np.bool_))
 
-    def piece(self, place: int, start: int, stop: int) -> memoryview:
-        """The same for one place."""
-        at = place * self.count
-        first, end = int(self.offsets[at + start]), int(self.offsets[at + stop])
-        return memoryview(self.data)[first : end - len(_GLUE)]
+    @classmethod
+    def shared(cls, data: bytes | memoryview, offsets: NDArray[np.int32], count: int, alike: NDArray[np.bool_]) -> Cut:
+        """Fields of which those that are ``alike`` have one value in ``data``."""
+        values = np.where(alike, 1, count)
+        return cls(data, offsets, count, np.cumsum(values) - values, alike)
 
-    def chosen(self, places: Sequence[int], records: NDArray[np.int32]) -> Cut:
+    def pieces(self, start: int, stop: int, places: NDArray[np.intp] | None = None, *, go_on: bool = False) -> list[Piece]:
+        """The values of records ``start`` up to ``stop``, a piece for each place (None: for all).
+
+        If more values follow (``go_on``), each piece ends with ``GLUE``.
+        """
+        first, alike = (self.first, self.alike) if places is None else (self.first[places], self.alike[places])
+        step = 1 - alike  # from the value of one record to that of the next
+        begin, end = self.offsets[first + start * step], self.offsets[first + (stop - 1) * step + 1]
+        cut_off = 0 if go_on else len(_GLUE)
+        ends = (end - cut_off * step).tolist()
+        found: list[Piece] = list(map(memoryview(self.data).__getitem__, map(slice, begin.tolist(), ends)))
+        for place in np.flatnonzero(alike).tolist():
+            repeated = bytes(found[place]) * (stop - start)
+            found[place] = repeated if go_on else repeated[:-cut_off]
+        return found
+
+    def chosen(self, places: NDArray[np.intp], records: NDArray[np.int32]) -> Cut:
         """Only these places of these records."""
-        return _taken(_array(self.data, self.offsets), places, records, self.count)
+        wanted = np.add.outer(self.first[places], records)
+        wanted[self.alike[places]] = self.first[places[self.alike[places]], np.newaxis]
+        return _taken(_array(self.data, self.offsets), wanted.ravel(), len(records))
+
+    def compact(self) -> Cut:
+        """The same of a plain one, with a single value where all records are alike."""
+        view, lengths = memoryview(self.data), np.diff(self.offsets).reshape(-1, self.count)
+        ends = self.offsets[self.count :: self.count].tolist()
+        pieces: list[memoryview] = []
+        alike = np.zeros(len(ends), np.bool_)
+        for place, (begin, end) in enumerate(pairwise([0, *ends])):
+            value = view[begin : begin + int(lengths[place, 0])]
+            alike[place] = len(value) * self.count == end - begin and bytes(value) * self.count == bytes(view[begin:end])
+            pieces.append(value if alike[place] else view[begin:end])
+        kept = np.concatenate([row[:1] if same else row for row, same in zip(lengths, alike, strict=True)])
+        return Cut.shared(b"".join(pieces), _offsets(kept), self.count, alike)
 
 
-def cut(raws: Sequence[str], places: Sequence[int]) -> Cut:
+Piece = bytes | memoryview
+
+
+def _offsets(lengths: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def cut(raws: Sequence[str], places: Sequence[int] | NDArray[np.intp]) -> Cut:
     """The fields at ``places`` of one or more records that all have the same number of fields.
 
     UnicodeEncodeError for a character outside Latin-1, which no answer has.
@@ -115,7 +157,7 @@ def cut(raws: Sequence[str], places: Sequence[int]) -> Cut:
     return _cut((SEPARATOR.join(raws) + SEPARATOR).encode("latin-1"), len(raws), places)
 
 
-def cut_texts(texts: pa.Array, places: Sequence[int]) -> Cut:
+def cut_texts(texts: pa.Array, places: Sequence[int] | NDArray[np.intp]) -> Cut:
     """The same for an array of strings that each end with SEPARATOR."""
     _, ends, data = texts.buffers()
     first, last = np.frombuffer(ends, np.int32)[[texts.offset, texts.offset + len(texts)]]
@@ -127,7 +169,7 @@ def _is_ascii(text: memoryview) -> bool:
     return not len(text) or bool(np.frombuffer(text, np.uint8).max() < 128)
 
 
-def _cut(text: bytes | memoryview, count: int, places: Sequence[int]) -> Cut:
+def _cut(text: bytes | memoryview, count: int, places: Sequence[int] | NDArray[np.intp]) -> Cut:
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _SEPARATOR[0])
     offsets = np.zeros(len(ends) + 1, np.int32)
     offsets[1:] = ends + 1
@@ -139,7 +181,7 @@ def _cut(text: bytes | memoryview, count: int, places: Sequence[int]) -> Cut:
     found = np.frombuffer(ends_buffer, np.int32)[: len(taken) + 1]
     plain = data.to_pybytes()[: int(found[-1])] if data is not None else b""
     wider = (len(_GLUE) - 1) * np.arange(len(found), dtype=np.int32)
-    return Cut(plain.replace(_SEPARATOR, _GLUE), found + wider, count)
+    return Cut.plain(plain.replace(_SEPARATOR, _GLUE), found + wider, count)
 
 
 def _array(data: bytes | memoryview, offsets: NDArray[np.int32]) -> pa.BinaryArray:
@@ -148,12 +190,11 @@ def _array(data: bytes | memoryview, offsets: NDArray[np.int32]) -> pa.BinaryArr
     )
 
 
-def _taken(values: pa.BinaryArray, places: Sequence[int], records: NDArray[np.int32], count: int) -> Cut:
-    chosen = np.add.outer(np.asarray(places, np.int32) * count, records).ravel()
-    taken = values.take(pa.array(chosen, pa.int32()))
+def _taken(values: pa.BinaryArray, wanted: NDArray[np.intp], count: int) -> Cut:
+    taken = values.take(pa.array(wanted, pa.int32()))
     _, ends, data = taken.buffers()
     offsets = np.frombuffer(ends, np.int32)[: len(taken) + 1]
-    return Cut(b"" if data is None else data.to_pybytes()[: int(offsets[-1])], offsets, len(records))
+    return Cut.plain(b"" if data is None else data.to_pybytes()[: int(offsets[-1])], offsets, count)
 
 
 # ---- blocks --------------------------------------------------------------------------------------
@@ -193,22 +234,19 @@ class Block:
         count = len(self.recnums)
         return [Part(self, start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
 
-    def pieces(self, start: int, stop: int, places: Sequence[int]) -> list[memoryview]:
-        """The values of each place, of the records ``start`` up to ``stop``: at least one."""
+    def pieces(self, start: int, stop: int, places: NDArray[np.intp], *, go_on: bool = False) -> list[Piece]:
+        """The values of each place, of the records ``start`` up to ``stop``: at least one. See ``Cut.pieces``."""
         if self.cut is None:
-            return cut_texts(self.texts.slice(start, stop - start), places).pieces(0, stop - start)
-        if len(places) * 4 < len(self.fields):
-            return [self.cut.piece(place, start, stop) for place in places]
-        everything = self.cut.pieces(start, stop)
-        return [everything[place] for place in places]
+            return cut_texts(self.texts.slice(start, stop - start), places).pieces(0, stop - start, go_on=go_on)
+        return self.cut.pieces(start, stop, places, go_on=go_on)
 
-    def chosen(self, records: NDArray[np.int32], places: Sequence[int]) -> list[memoryview]:
+    def chosen(self, records: NDArray[np.int32], places: NDArray[np.intp], *, go_on: bool = False) -> list[Piece]:
         """The same for the given records."""
         if self.cut is None:
             found = cut_texts(self.texts.take(pa.array(records)), places)
         else:
             found = self.cut.chosen(places, records)
-        return found.pieces(0, len(records))
+        return found.pieces(0, len(records), go_on=go_on)
 
 
 _NO_TEXTS = pa.nulls(0, pa.string())  # pa.array would look for pandas, and load it
@@ -266,20 +304,19 @@ def _in_order(rows: pa.Table) -> pa.Table:
 #: Blocks are packed for speed: more effort saves a tenth of the space and takes three times as long.
 _PACKING = pa.Codec("zstd", compression_level=1)
 _LENGTH = np.dtype("<u2")
-_HEAD = msgspec.msgpack.Decoder(tuple[int, list[int], tuple[list[object], ...]])
+_HEAD = msgspec.msgpack.Decoder(tuple[int, list[int], tuple[list[object], ...], bytes])
 
 
 def packed(number: int, block: Block | None) -> Packed:
-    """A block in the form of the file: its record numbers and keys, the lengths of its fields, the fields."""
-    cut = None if block is None or not block.recnums else block.whole().cut
-    if block is None or cut is None:
+    """A block in the form of the file: its record numbers and keys, the lengths of its values, the values."""
+    whole = None if block is None or not block.recnums else block.whole().cut
+    if block is None or whole is None or np.diff(whole.offsets).max() > np.iinfo(_LENGTH).max:
         return Packed(number, 0, None)
-    lengths = np.diff(cut.offsets)
-    if lengths.max() > np.iinfo(_LENGTH).max:
-        return Packed(number, 0, None)
-    head = msgspec.msgpack.encode((block.keyset, block.recnums, block.keys))
-    whole = b"".join((len(head).to_bytes(4, "little"), head, lengths.astype(_LENGTH).tobytes(), cut.data))
-    return Packed(number, len(whole), _PACKING.compress(whole, asbytes=True))
+    cut = whole.compact()
+    head = msgspec.msgpack.encode((block.keyset, block.recnums, block.keys, cut.alike.tobytes()))
+    lengths = np.diff(cut.offsets).astype(_LENGTH).tobytes()
+    parts = b"".join((len(head).to_bytes(4, "little"), len(lengths).to_bytes(4, "little"), head, lengths, cut.data))
+    return Packed(number, len(parts), _PACKING.compress(parts, asbytes=True))
 
 
 def unpacked(found: Packed, keysets: dict[int, dict[str, int]]) -> Block | None:
@@ -287,13 +324,12 @@ def unpacked(found: Packed, keysets: dict[int, dict[str, int]]) -> Block | None:
     if found.data is None:
         return None
     whole = memoryview(pa.decompress(found.data, found.size, codec="zstd"))
-    begin = 4 + int.from_bytes(whole[:4], "little")
-    keyset, recnums, keys = _HEAD.decode(whole[4:begin])
-    fields = keysets[keyset]
-    offsets = np.zeros(len(recnums) * len(fields) + 1, np.int32)
-    after = begin + (len(offsets) - 1) * _LENGTH.itemsize
-    np.cumsum(np.frombuffer(whole[begin:after], _LENGTH), out=offsets[1:])
-    return Block(fields, recnums, keys, _NO_TEXTS, keyset, Cut(whole[after:], offsets, len(recnums)))
+    begin = 8 + int.from_bytes(whole[:4], "little")
+    after = begin + int.from_bytes(whole[4:8], "little")
+    keyset, recnums, keys, alike = _HEAD.decode(whole[8:begin])
+    offsets = _offsets(np.frombuffer(whole[begin:after], _LENGTH))
+    cut = Cut.shared(whole[after:], offsets, len(recnums), np.frombuffer(alike, np.bool_))
+    return Block(keysets[keyset], recnums, keys, _NO_TEXTS, keyset, cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,11 +360,11 @@ class Part:
             return Part(self.block, max(self.start, self.stop - n), self.stop)
         return Part(self.block, 0, 0, self.named[-n:])
 
-    def pieces(self, places: Sequence[int]) -> list[memoryview]:
-        """The values of each place."""
+    def pieces(self, places: NDArray[np.intp], *, go_on: bool = False) -> list[Piece]:
+        """The values of each place. See ``Cut.pieces``."""
         if self.named is not None:
-            return self.block.chosen(self.named, places)
-        return self.block.pieces(self.start, self.stop, places)
+            return self.block.chosen(self.named, places, go_on=go_on)
+        return self.block.pieces(self.start, self.stop, places, go_on=go_on)
 
 
 class BlockRows(Sequence[Row]):
@@ -370,17 +406,26 @@ class BlockRows(Sequence[Row]):
         return BlockRows(parts if n > 0 else reversed(parts))
 
     @property
+    def _fields(self) -> Iterable[dict[str, int]]:
+        """The positions of fields, once for each key set: its blocks share them."""
+        return {id(part.block.fields): part.block.fields for part in self._parts}.values()
+
+    @property
     def uncut(self) -> int:
         """How many of the rows must still be cut to get columns."""
         return sum(len(part) for part in self._parts if part.block.cut is None)
 
-    def have(self, name: str) -> bool:
-        """True if every record has a field of that name."""
-        return all(name in part.block.fields for part in self._parts)
+    def fields(self, names: set[str]) -> list[str]:
+        """Those of the names that every record has a field of."""
+        for fields in self._fields:
+            names = names & fields.keys()
+        return list(names)
 
     def columns(self, names: Sequence[str]) -> list[Joined]:
         """These fields of all records: at least one, and all must have them."""
-        found = [part.pieces([part.block.fields[name] for name in names]) for part in self._parts]
+        places = {id(fields): np.array([fields[name] for name in names], np.intp) for fields in self._fields}
+        last = self._parts[-1]
+        found = [part.pieces(places[id(part.block.fields)], go_on=part is not last) for part in self._parts]
         return [Joined(pieces, self._count) for pieces in zip(*found, strict=True)]
 
 

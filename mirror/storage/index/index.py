@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -23,26 +22,19 @@ import duckdb
 import pyarrow as pa
 
 from mirror.concurrency import Version
+from mirror.coverage.claims import oldest_check, split_by_age
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
-from mirror.coverage.sharing import oldest_check, split_by_age
 from mirror.errors import MirrorError, StorageError
 from mirror.storage.index.affected import affected_by_recnums
-from mirror.storage.index.blocks import blocks_of, packed
+from mirror.storage.index.blocks_ahead import BlocksAhead
 from mirror.storage.index.changes import CoverageLog, note_changes
 from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
-from mirror.storage.index.reader import MOST_ROWS, Held, Reader, Unreadable, arrow_of, runs
+from mirror.storage.index.reader import Held, Reader, Unreadable
 from mirror.storage.index.rows import rows_of, typed_values, widened_by
-from mirror.storage.index.windows import (
-    block_counts_sql,
-    is_in_order,
-    place_of,
-    places_of,
-    stretch,
-    window_sql,
-)
+from mirror.storage.index.windows import place_of, places_of
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
@@ -199,11 +191,6 @@ class KeptFact:
 
 STRUCTURE = "structure"
 
-#: Blocks that are cut in one transaction, during which other writes wait.
-CUT_AT_ONCE = 8
-#: Time until a series is searched again for blocks to cut: LOOK_FACTOR times what that took, within these seconds.
-LOOK_FACTOR, SHORTEST_LOOK, LONGEST_LOOK = 100, 10.0, 600.0
-
 
 class Index(Reader):
     """Records and coverage of all series; made by ``load``."""
@@ -216,8 +203,7 @@ class Index(Reader):
         self.removals = Version()  #: of all records: advances when some are removed, since plans may then be wrong
         # One at a time: in parallel all would finish late, with nothing committed before.
         self._converting = asyncio.Lock()
-        self._cut: dict[str, int] = {}  #: the version of each series at which all its blocks were in the file
-        self._next_look: dict[str, float] = {}  #: when to look at a series again, by the loop's clock
+        self._ahead = BlocksAhead(database, self._held, self._keysets, self._blocks, self._file)
 
     @classmethod
     async def load(cls, database: Database) -> Index:
@@ -492,52 +478,9 @@ class Index(Reader):
         layout = self._held[series.name.lower()].layout
         return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
 
-    # ---- blocks that are cut ahead -----------------------------------------------------------------
-
     async def cut_ahead(self, may_go_on: Callable[[], bool]) -> None:
-        """Cut the blocks that are not in the file, some at a time, for as long as ``may_go_on`` allows.
-
-        The last block of a series waits until it is full. StorageError if blocks cannot be written.
-        """
-        now = asyncio.get_running_loop().time
-        for name, held in tuple(self._held.items()):
-            is_due = self._cut.get(name) != held.version.number and now() >= self._next_look.get(name, 0.0)
-            if not is_due or not held.has_tables or not is_in_order(held.series) or not may_go_on():
-                continue
-            version, began = held.version.number, now()
-            lacking = await self._lacking(name, held)
-            self._next_look[name] = now() + min(max(LOOK_FACTOR * (now() - began), SHORTEST_LOOK), LONGEST_LOOK)
-            for run in runs(lacking, CUT_AT_ONCE):
-                if not may_go_on():
-                    return
-                await self._cut_run(name, held, run, self._blocks.slots(name))
-            self._cut[name] = version
-
-    async def _lacking(self, name: str, held: Held) -> list[int]:
-        """The blocks of a series that have records but are not in the file, in order."""
-        while True:
-            slots = self._blocks.slots(name)
-            sql = block_counts_sql(held.layout, slots)
-            found = await self._database.read(lambda cursor, sql=sql: cursor.execute(sql).fetchall())  # type: ignore[misc]
-            if not self._blocks.shorten(name, max((count for _, count, _ in found), default=0)):
-                break
-        if found and found[-1][2] < found[-1][0] * slots + slots - 1:
-            del found[-1]
-        there = await asyncio.to_thread(self._file.numbers, name, slots)
-        return [number for number, _, _ in found if number not in there]
-
-    async def _cut_run(self, name: str, held: Held, run: range, slots: int) -> None:
-        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
-
-        def work(cursor: Cursor) -> None:
-            rows = arrow_of(cursor, sql, MOST_ROWS)
-            found = [None] * len(run) if rows is None else blocks_of(rows, self._keysets, run, slots)
-            token = secrets.token_hex(8)
-            self._file.put(name, slots, map(packed, run, found), token)
-            cursor.execute("DELETE FROM mirror.block_file")
-            cursor.execute("INSERT INTO mirror.block_file VALUES (?)", [token])
-
-        await self._database.write(work)
+        """Cut blocks that a first look would have to cut, for as long as ``may_go_on`` allows: see ``BlocksAhead``."""
+        await self._ahead.cut(may_go_on)
 
     # ---- inside ----------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ ABSENT = "\x1e"
 #: Facts about a record that are not keywords; ``*spec*`` is kept as the record's name.
 PSEUDO_KEYS = ("*recnum*", "*sunum*", "*size*", "*online*", "*retain*", "*archive*", "*recdir*", "*dirmtime*")
 NAME_FIELD = "*spec*"
+#: Names of what a record has in addition to its keywords.
+PSEUDO_NAMES = frozenset((*PSEUDO_KEYS, NAME_FIELD))
 SEGMENT_PARTS = ("values", "dims", "cparms", "bzeros", "bscales")
 
 _SQL_TYPES = {
@@ -97,6 +99,13 @@ class Layout:
         held = {k.name.lower() for k in self.keywords}
         firsts = (k.name for k in self._rows[0] if k.recscope == OF_SEGMENT and self.series.segments)
         return again | {name.lower(): f"{name}_000" for name in firsts if name.lower() not in held}
+
+    @cached_property
+    def fields_by_name(self) -> dict[str, str]:
+        """The field of each keyword and pseudo-keyword, by its name in its own case."""
+        names = {k.name for k in (*self.series.keywords, *self.series.record_keywords)}
+        found = {name: self.aliases.get(keyword.name.lower(), keyword.name) for name in names if (keyword := self.series.keyword(name))}
+        return found | {name: name for name in PSEUDO_NAMES}
 
     @cached_property
     def _rows(self) -> tuple[list[Keyword], dict[str, str]]:

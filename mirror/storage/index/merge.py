@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Note = Callable[[Mapping[int, int | None]], None]
     from collections.abc import Mapping
 
-    from mirror.coverage.sharing import CoverageClaim
+    from mirror.coverage.claims import CoverageClaim
     from mirror.storage.index.layout import Layout, Tolerance
 
 _BATCH = "incoming_batch"

@@ -130,13 +130,6 @@ def stretch(first: int, last: int, slots: int) -> Window:
     return Window(first * slots, last * slots + slots - 1, 0, ())
 
 
-def block_counts_sql(layout: Layout, slots: int) -> str:
-    """SQL: each block of a table with the number of its records, in order, and the last axis value of the table."""
-    axis = quoted(layout.order[0])
-    sql = f"SELECT floor({axis} / {slots})::BIGINT AS number, count(*), max(max({axis})) OVER () FROM {layout.table}"
-    return f"{sql} WHERE {axis} IS NOT NULL GROUP BY number ORDER BY number"
-
-
 def window_sql(layout: Layout, window: Window) -> str:
     """SQL: the rows of a window in the form that ``block_of`` takes."""
     axis = quoted(layout.order[window.axis])

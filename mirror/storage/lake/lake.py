@@ -26,14 +26,15 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.concurrency import to_the_end
+from mirror.concurrency import cancel, to_the_end
 from mirror.errors import StorageError
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
-from mirror.storage.lake.catalogue import CATALOGUE, CatalogueTable, write_catalogue
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
 from mirror.storage.lake.table import (
+    CATALOGUE,
     ROW_GROUP,
+    CatalogueTable,
     Sealed,
     forget,
     keysets,
@@ -42,6 +43,7 @@ from mirror.storage.lake.table import (
     prints,
     sealed,
     where_month,
+    write_catalogue,
     write_file,
 )
 from mirror.storage.lake.unsealed import FEW, MOST_VALUES, Copied, LakeTable, chosen, copy
@@ -181,9 +183,7 @@ class Lake:
 
     async def stop(self) -> None:
         """End the sealing for which nobody waits."""
-        for task in (running := list(self._soon.values())):
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel(*self._soon.values())
 
     def columns(self, series: Series) -> tuple[LakeColumn, ...]:
         """The names, types and comments of the columns of a series' tables, sealed or not."""

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+import duckdb
 import pyarrow as pa
 
+from mirror.drms.where.exact import quote
 from mirror.storage.index.layout import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from mirror.storage.database.database import Cursor
-
+    from mirror.storage.lake.columns import LakeColumn
 
 #: Records in a row group, which a reader reads or skips as a whole. Smaller groups are skipped more often (the hundred
 #: largest values of all years are in a few), but cost more where all are read.
@@ -206,3 +208,51 @@ def manifest(rows: Iterable[Sealed]) -> str:
         file = {"file": row.file, "month": row.month, "records": row.print.records, "bytes": row.bytes}
         tables.setdefault(row.table, []).append(file | {"sha256": row.sha256})
     return json.dumps({"version": 1, "tables": tables}, indent=1)
+
+
+# ---- the catalogue -------------------------------------------------------------------------------
+# The lake as a DuckDB file, ``lake/catalog.duckdb``: a view of each table, for whatever opens such files.
+#
+# 1. It has no data: a view reads the current files of its table by their absolute paths, since DuckDB resolves relative
+#    ones from where a program was started.
+# 2. It is never changed, but replaced when files have changed. Whoever has the old one open goes on with that, and the
+#    files that it names stay for an hour.
+# 3. Every cached series is in it; one without files yet is a view without rows.
+# 4. Any DuckDB from 1.0 on opens it.
+
+
+CATALOGUE = "catalog.duckdb"
+#: The format of the file.
+_FORMAT = "v1.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueTable:
+    """A table of the lake: ``name`` is the series' in lower case, with ``__old`` for old versions."""
+
+    name: str
+    note: str
+    columns: tuple[LakeColumn, ...]
+    files: tuple[Path, ...]
+
+
+def write_catalogue(place: Path, tables: Iterable[CatalogueTable]) -> None:
+    """Write a new file with a view of each table; duckdb.Error if it cannot be written."""
+    with duckdb.connect(config={"threads": 1, "memory_limit": "100MB"}) as connection:
+        connection.execute(f"ATTACH {quote(str(place))} AS made (STORAGE_VERSION '{_FORMAT}')")
+        connection.execute("USE made")
+        for table in tables:
+            schema, _, name = table.name.partition(".")
+            full = f"{quoted(schema)}.{quoted(name)}"
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            connection.execute(f"CREATE VIEW {full} AS {_select(table)}")
+            connection.execute(f"COMMENT ON VIEW {full} IS {quote(table.note)}")
+        connection.execute("USE memory")
+        connection.execute("DETACH made")
+
+
+def _select(table: CatalogueTable) -> str:
+    if table.files:
+        return f"SELECT * FROM read_parquet([{', '.join(quote(str(file)) for file in table.files)}])"
+    columns = ", ".join(f"NULL::{c.type} AS {quoted(c.name)}" for c in table.columns)
+    return f"SELECT {columns} WHERE false"

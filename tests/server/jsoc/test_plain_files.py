@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from mirror.storage.files.plain_files import PlainFileTable
+from mirror.readthrough.plain_files import PlainFileTable
 from tests.lab import Lab
 from tests.waiting import until
 

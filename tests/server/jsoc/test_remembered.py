@@ -27,7 +27,7 @@ from mirror.readthrough.records import Records
 from mirror.readthrough.structures import Catalogue
 from mirror.server.jsoc.programs import Programs
 from mirror.server.jsoc.remembered import Answer, Answers
-from mirror.server.mirror_chain import Chain
+from mirror.server.requests import Chain
 from mirror.services.search.search import Search
 from mirror.storage.database.database import Database
 from mirror.storage.index import blocks
@@ -82,7 +82,7 @@ class Mirror:
 
     async def cut(self):
         """What a mirror does while nobody asks."""
-        self.index._next_look.clear()
+        self.index._ahead._next_look.clear()
         await self.index.cut_ahead(lambda: True)
 
     async def structure(self, note):

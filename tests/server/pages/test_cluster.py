@@ -6,12 +6,14 @@ import asyncio
 import json
 import re
 
+from mirror.cluster import database as sessions
 from tests.clusterlab import cluster
 from tests.lab import lab
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 
-async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_path):
+async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "RETURN", 0.1)
     async with cluster(tmp_path, 2) as made:
         one, other = made.mirrors
         found = await one.recnums("hmi.v_45s[2014.01.01_TAI/1h]")
@@ -30,9 +32,7 @@ async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_pa
         database = other.running.cluster.database
         database._url = "postgresql://nobody@127.0.0.1:1/nowhere"
         database._lose("ended by a test")
-        async with asyncio.timeout(PATIENCE):
-            while database.connected:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not database.connected)
         page = (await other.get("/cluster")).body.decode()
         assert "database unreachable" in page
         assert "only cached data is served" in page

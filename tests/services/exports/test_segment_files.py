@@ -8,7 +8,7 @@ import pytest_asyncio
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import UnknownName
-from mirror.services.exports.segment_files import UNDATED, FileLocation, requested_files
+from mirror.services.exports.segment_files import UNDATED, FileLocation, label, requested_files
 from tests.filelab import file_lab
 
 
@@ -68,3 +68,14 @@ async def test_a_linked_file_lies_where_its_target_does(planned):
 async def test_records_without_a_time_have_no_day(planned):
     files = await planned("hmi.v_sht_modes[]")
     assert all(w.day == UNDATED or w.day.isdigit() for w in files)
+
+
+async def test_a_linked_file_is_listed_by_the_segment_of_its_target(tmp_path):
+    async with file_lab(tmp_path) as lab:
+        ds = "hmi.sharp_720s[3563][2014.01.01_00:12_TAI]"
+        series = await lab.running.search.structure(ds)
+        read = await lab.running.search._records.read(bind(parse_query(ds).sets[0], series))
+        layout = lab.running.search._index.layout(series)
+        own, linked = requested_files(layout, read.rows, ("bitmap", "fulldisk"))
+    assert label(series, own) == f"{own.record}{{bitmap}}"
+    assert label(series, linked) == f"{own.record}{{magnetogram}}"

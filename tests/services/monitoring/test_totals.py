@@ -5,7 +5,7 @@ from __future__ import annotations
 from mirror.services.monitoring.status import Totals
 from mirror.storage.database.database import Tables
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 from tests.emptystore import open_empty
 from tests.storage.filestore import open_store
 

@@ -62,7 +62,7 @@ async def test_one_that_takes_too_long_is_given_up(renderer, image, monkeypatch)
     monkeypatch.setattr(module, "LONGEST", 0.0)
     with pytest.raises(OutOfTime):
         await renderer.picture(image, GREY, turned=False, most=128)
-    monkeypatch.setattr(module, "LONGEST", 60.0)
+    monkeypatch.setattr(module, "LONGEST", PATIENCE)
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
 
 

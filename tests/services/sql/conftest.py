@@ -9,8 +9,8 @@ import duckdb
 import pytest
 import pytest_asyncio
 
+from mirror.services.sql.messages import Form, Limits, Params, Question, View
 from mirror.services.sql.processes import WorkerLimits, Workers
-from mirror.services.sql.question import Form, Limits, Params, Question, View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.services.sql.encoding import encoder
-from mirror.services.sql.question import FORMS, Limits, Missing, Question, Supply, View
+from mirror.services.sql.messages import FORMS, Limits, Missing, Question, Supply, View
 
 ROWS = st.lists(
     st.tuples(

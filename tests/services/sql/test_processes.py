@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from mirror.errors import BadRequest, OutOfTime, Refused, SyntaxProblem, TooLarge, TooMany
-from mirror.services.sql.question import Limits, Question
+from mirror.services.sql.messages import Limits, Question
 from mirror.services.sql.worker import Engine
 from tests.services.sql.conftest import Sql
 from tests.waiting import until

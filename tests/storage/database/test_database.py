@@ -12,7 +12,7 @@ import pytest
 from mirror.errors import StorageError
 from mirror.storage.database import database as module
 from mirror.storage.database.connection import Allowance, Memory
-from mirror.storage.database.database import SMALL_LOG, Database
+from mirror.storage.database.database import SMALL_LOG, Database, KeyedTable
 from mirror.storage.database.migrations import migrate, schema_files
 from tests import processes
 from tests.waiting import PATIENCE
@@ -229,3 +229,33 @@ def test_a_copy_stands_by_while_the_version_of_a_file_is_raised(path, monkeypatc
     assert seen == [True]
     Database.open(path).close()
     assert not copy.exists()
+
+
+@pytest.fixture
+def table(tmp_path):
+    database = Database.open(tmp_path / "index.duckdb")
+    yield KeyedTable(database, "addresses")
+    database.close()
+
+
+async def test_a_text_is_kept_until_it_is_replaced(table):
+    assert await table.get("x") is None
+    await table.put("x", "one", 2.0)
+    await table.put("x", "two", 1.0)
+    assert await table.get("x") == ("two", 1.0)
+
+
+async def test_of_two_mirrors_the_later_text_counts(table):
+    await table.put_newer("x", "one", 2.0)
+    await table.put_newer("x", "two", 1.0)
+    assert await table.get("x") == ("one", 2.0)
+    await table.put_newer("x", "three", 3.0)
+    assert await table.get("x") == ("three", 3.0)
+
+
+async def test_rows_are_those_of_keys_or_all(table):
+    for key in "cab":
+        await table.put(key, key.upper(), 1.0)
+    assert await table.rows() == [("a", "A", 1.0), ("b", "B", 1.0), ("c", "C", 1.0)]
+    assert await table.rows(["c", "a", "z"]) == [("a", "A", 1.0), ("c", "C", 1.0)]
+    assert await table.rows([]) == []

@@ -16,7 +16,7 @@ from mirror.storage.database.database import Database
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import Holdings, RecordSegment
 from mirror.storage.files.table import all_blobs
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 from tests.storage.filestore import (
     Died,
     DyingDisk,
@@ -262,7 +262,7 @@ from pathlib import Path
 from mirror.storage.database.database import Database
 from mirror.storage.disk import Disk
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile
+from mirror.wire.paths import UnitFile
 from tests.storage.filestore import open_store
 
 async def main(root):

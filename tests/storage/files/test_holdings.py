@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mirror.errors import NotHeld, StorageError
 from mirror.storage.files.folders import link_name
 from mirror.storage.files.holdings import RecordSegment
-from mirror.storage.files.unit_path import UnitFile, disk_of, unit_file
+from mirror.wire.paths import UnitFile, disk_of, unit_file
 from tests.storage.filestore import assert_whole, empty, memory_database, open_store
 
 FILE = UnitFile(600000704, 0, "Dopplergram.fits")

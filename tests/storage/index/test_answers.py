@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
+from mirror.coverage.claims import without
 from mirror.coverage.coverage import Box, Coverage, Region
 from mirror.coverage.intervals import Steps
-from mirror.coverage.subtraction import without
 from mirror.storage.database.database import Database
 from mirror.storage.index import answers as module
 from mirror.storage.index.answers import AnswerKind, NewAnswer

@@ -47,7 +47,7 @@ class Store:
         await self.index.keep(SERIES, answer(records), complete=(), checked_at=0.0)
 
     async def cut(self):
-        self.index._next_look.clear()
+        self.index._ahead._next_look.clear()
         await self.index.cut_ahead(lambda: True)
 
     def numbers(self):
@@ -242,7 +242,7 @@ async def test_a_file_that_was_only_begun_is_completed(store):
 
 
 async def test_cutting_ends_as_soon_as_it_may_not_go_on(store, monkeypatch):
-    monkeypatch.setattr("mirror.storage.index.index.CUT_AT_ONCE", 2)
+    monkeypatch.setattr("mirror.storage.index.blocks_ahead.CUT_AT_ONCE", 2)
     asked = iter([True, True, False])
     await store.index.cut_ahead(lambda: next(asked))
     assert store.numbers() == [0, 1]

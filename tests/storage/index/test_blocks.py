@@ -29,7 +29,9 @@ FIELDS = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4}
 texts = st.text(st.characters(max_codepoint=0xFF, exclude_characters=SEPARATOR + '"'), max_size=9).map(
     lambda text: text.replace("\\", "\\\\")
 )
-records = st.lists(st.tuples(*[texts] * len(FIELDS)), min_size=1, max_size=30)
+records = st.lists(st.tuples(*[texts | st.just("same")] * len(FIELDS)), min_size=1, max_size=30) | st.builds(
+    lambda row, count: [row] * count, st.tuples(*[texts] * len(FIELDS)), st.integers(1, 30)
+)
 
 
 def table(rows, keys=None, keysets=None):
@@ -52,6 +54,13 @@ def made(rows):
     return block
 
 
+def refiled(rows):
+    """The block as it comes back from the file."""
+    found = unpacked(packed(5, made(rows)), {7: FIELDS})
+    assert found is not None
+    return found
+
+
 def values(pieces):
     return [str(piece, "latin-1").split(GLUE) for piece in pieces]
 
@@ -60,10 +69,14 @@ def values(pieces):
 def test_a_window_is_the_same_of_texts_and_of_cut_ones(rows, data):
     start = data.draw(st.integers(0, len(rows) - 1))
     stop = data.draw(st.integers(start + 1, len(rows)))
-    places = data.draw(st.lists(st.sampled_from(range(len(FIELDS))), min_size=1, max_size=5))
+    places = data.draw(st.lists(st.sampled_from(range(len(FIELDS))), min_size=1, max_size=5).map(np.array))
     expected = [[row[place] for row in rows[start:stop]] for place in places]
-    for block in (made(rows), made(rows).whole()):
-        assert values(block.pieces(start, stop, places)) == expected
+    for block in (made(rows), made(rows).whole(), refiled(rows)):
+        found = block.pieces(start, stop, places)
+        assert values(found) == expected
+        assert [bytes(piece) + GLUE.encode() for piece in found] == [
+            bytes(piece) for piece in block.pieces(start, stop, places, go_on=True)
+        ]
         assert [block.raw(i) for i in range(len(rows))] == [SEPARATOR.join(row) for row in rows]
 
 
@@ -90,7 +103,7 @@ def test_a_block_comes_back_from_the_file_as_it_was(rows):
     assert found is not None
     assert (found.fields, found.recnums, found.keys) == (block.fields, block.recnums, block.keys)
     assert [found.raw(i) for i in range(len(rows))] == [block.raw(i) for i in range(len(rows))]
-    assert values(found.pieces(0, len(rows), range(5))) == values(block.pieces(0, len(rows), range(5)))
+    assert values(found.pieces(0, len(rows), np.arange(5))) == values(block.pieces(0, len(rows), np.arange(5)))
 
 
 @pytest.mark.parametrize("block", [None, made([("x" * 70_000,) * 5])], ids=["no block", "long texts"])
@@ -102,9 +115,9 @@ def test_what_cannot_be_packed_is_known_not_to_be_a_block(block):
 @given(records, st.data())
 def test_named_records_are_the_same_of_texts_and_of_cut_ones(rows, data):
     named = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, unique=True).map(sorted))
-    for block in (made(rows), made(rows).whole()):
+    for block in (made(rows), made(rows).whole(), refiled(rows)):
         part = Part(block, 0, 0, np.asarray(named, np.int32))
-        assert values(part.pieces([4, 1])) == [[rows[i][4] for i in named], [rows[i][1] for i in named]]
+        assert values(part.pieces(np.array([4, 1]))) == [[rows[i][4] for i in named], [rows[i][1] for i in named]]
 
 
 @given(records, st.integers(-31, 31).filter(bool))

@@ -1,0 +1,152 @@
+"""Films in a lab: made of what is cached, as jobs that can be watched and cancelled; over HTTP, from Python, from the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+
+import imageio_ffmpeg
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner
+
+import mirror as package
+from mirror.cli.main import main
+from mirror.errors import Refused
+from mirror.services import films as service
+from tests.filelab import file_lab, synthetic
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.filterwarnings("ignore")]
+HOUR = "hmi.sharp_cea_720s[377][2011.02.14_00:00:00_TAI/36m]{bitmap}"
+FIRST = "hmi.sharp_cea_720s[377][2011.02.14_00:00:00_TAI]{bitmap}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(tmp_path_factory):
+    async with file_lab(tmp_path_factory.mktemp("store"), synthetic()) as made:
+        await made.ask(HOUR.partition("{")[0], "T_REC")
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_held(lab):
+    """The records of an hour, and the file of the first."""
+    assert (await lab.get("/api/quicklook", {"ds": FIRST, "number": "1", "fetch": "1", "size": "128"})).code == 200
+
+
+async def film(lab, ds=HOUR, **body):
+    return await lab.request("POST", "/api/films", json={"ds": ds, "size": 128, **body})
+
+
+async def made(lab, ds=HOUR, **body):
+    answer = await film(lab, ds, **body)
+    assert answer.code == 202, answer.body
+    await lab.running.browsing.films.ended(answer.json["id"])
+    return (await lab.get(f"/api/jobs/{answer.json['id']}")).json
+
+
+async def test_a_film_is_made_of_cached_files_unless_others_may_be_fetched(lab):
+    nothing = await film(lab)
+    assert (nothing.code, nothing.json["missing"]) == (503, [HOUR])
+    assert "none of the 3 images" in nothing.json["error"]
+    assert (await lab.get("/api/quicklook", {"ds": FIRST, "number": "1", "fetch": "1", "size": "128"})).code == 200
+    before = len(await lab.downloads())
+    job = await made(lab)
+    assert (job["kind"], job["state"], job["ready"], job["total"], job["counted"]) == ("film", "done", 3, 3, "frames")
+    assert job["notes"] == ["2 records without a cached image left out"]
+    assert len(await lab.downloads()) == before
+    job = await made(lab, fetch=True)
+    assert (job["state"], job["notes"]) == ("done", [])
+    assert len(await lab.downloads()) == before + 2
+
+
+async def test_the_file_is_a_film_that_players_can_seek_in(lab, one_held, tmp_path):
+    job = await made(lab, fps=5)
+    whole = await lab.get(job["files"][0]["path"])
+    assert (whole.code, whole.headers["Content-Type"], len(whole.body)) == (200, "video/mp4", job["bytes"])
+    part = await lab.get(job["files"][0]["path"], headers={"Range": "bytes=4-7"})
+    assert (part.code, part.body) == (206, b"ftyp")
+    path = tmp_path / "film.mp4"
+    path.write_bytes(whole.body)
+    about = await asyncio.to_thread(lambda: next(imageio_ffmpeg.read_frames(path)))
+    assert (about["codec"], about["fps"]) == ("h264", 5.0)
+    assert 100 < max(about["size"]) <= 128
+
+
+async def test_a_film_can_be_cancelled_and_the_same_one_is_made_once(lab, one_held):
+    turn = lab.running.browsing.films._turn
+    async with turn:  # as if another were being made
+        first, again = (await film(lab, fps=7)).json, (await film(lab, fps=7)).json
+        assert (first["id"], first["state"]) == (again["id"], "waiting")
+        ended = await lab.request("DELETE", f"/api/jobs/{first['id']}", json={})
+    assert (ended.code, ended.json["state"]) == (200, "cancelled")
+    gone = await lab.get(f"/api/films/{first['id']}")
+    assert (gone.code, gone.json["error"]) == (404, f"{first['id']} is cancelled; there is no film of it")
+
+
+async def test_old_films_are_forgotten(lab, one_held, monkeypatch):
+    monkeypatch.setattr(service, "KEPT", 1)
+    job = await made(lab, fps=8)
+    assert [j["id"] for j in (await lab.get("/api/jobs", {"kind": "film"})).json] == [job["id"]]
+    assert sorted(path.name for path in (lab.path / "films").iterdir()) == [f"{job['id']}.json", f"{job['id']}.mp4"]
+
+
+async def test_films_last_and_what_was_under_way_is_made_after_a_restart(lab, one_held, monkeypatch):
+    done = await made(lab, fps=11)
+    whole = (await lab.get(done["files"][0]["path"])).body
+    cancelled = (await lab.request("DELETE", f"/api/jobs/{(await film(lab, fps=12)).json['id']}", json={})).json
+    async with lab.running.browsing.films._turn:  # as if another were being made
+        waiting = (await film(lab, fps=13)).json
+        for name, text in (("FILM_20140101_001.json", "{"), ("FILM_20140101_002.json", "{}"), ("a.mp4", "")):
+            (lab.path / "films" / name).write_text(text)
+        await lab.restart()
+    films = lab.running.browsing.films
+    assert (await films.ended(waiting["id"])).state == "done"
+    known = {job["id"]: job for job in (await lab.get("/api/jobs", {"kind": "film"})).json}
+    assert known[done["id"]] == done
+    assert (await lab.get(done["files"][0]["path"])).body == whole
+    assert known[cancelled["id"]]["state"] == "cancelled"
+    again = known[waiting["id"]]
+    assert (again["ready"], again["total"], again["by"], again["created"]) == (3, 3, waiting["by"], waiting["created"])
+    assert (await lab.get(again["files"][0]["path"])).body[4:8] == b"ftyp"
+    assert {path.stem for path in (lab.path / "films").iterdir()} == set(known)
+    assert (await film(lab, fps=14)).json["id"] not in known
+
+
+async def test_a_film_whose_note_cannot_be_written_is_made_all_the_same(lab, one_held, monkeypatch):
+    monkeypatch.setattr(service, "_note_of", lambda root, film_id: root / "no" / f"{film_id}.json")
+    assert (await made(lab, fps=15))["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    "body, code, words",
+    [
+        ({"size": 300}, 400, "size is 300; expected one of 128, 256, 512, 1024"),
+        ({"fps": 0}, 400, "fps is 0; expected 1 to 60 frames a second"),
+        ({"step": -1}, 400, "step is -1; expected 1 or more"),
+        ({"ds": "aia.response[][]", "fetch": True}, 400, "has no segment that is an image"),
+        ({"ds": "hmi.sharp_cea_720s[377][2011.02.20_00:00:00_TAI]"}, 503, "with fetch (--fetch) they are fetched"),
+        ({"ds": "hmi.sharp_cea_720s[377][1999.01.01]", "fetch": True}, 400, "no records match"),
+    ],
+    ids=range(6),
+)
+async def test_what_cannot_be_a_film_is_one_clear_error(lab, body, code, words):
+    answer = await film(lab, **body)
+    assert (answer.code, words in answer.json["error"]) == (code, True), answer.body
+
+
+async def test_without_ffmpeg_the_error_says_how_to_get_it(lab, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
+    answer = await film(lab)
+    assert (answer.code, "pip install 'jsoc-mirror[movies]'" in answer.json["error"]) == (403, True)
+    with pytest.raises(Refused):
+        service.program()
+
+
+async def test_the_command_and_the_client_save_the_film(lab, one_held, tmp_path):
+    asked = ("film", HOUR, "--to", str(tmp_path / "a.mp4"), "--size", "128", "--fps", "9")
+    result = await asyncio.to_thread(CliRunner().invoke, main, asked, env={"MIRROR_URL": lab.url})
+    assert result.exit_code == 0, result.output
+    path = await asyncio.to_thread(package.Client(lab.url).film, HOUR, tmp_path / "b.mp4", size=128, fps=9)
+    assert path.read_bytes()[4:8] == (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+    result = await asyncio.to_thread(CliRunner().invoke, main, (*asked, "--fps", "99"), env={"MIRROR_URL": lab.url})
+    assert (result.exit_code, "expected 1 to 60" in result.output) == (1, True)

@@ -50,8 +50,14 @@ def in_path(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
+def many(count: Any, noun: str) -> str:
+    """"1 file", "1,920 files"; as in site.js."""
+    return f"{number(count)} {noun if count == 1 else f'{noun}es' if noun.endswith('ch') else f'{noun}s'}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
+    "many": many,
     "size": size,
     "share": share,
     "lasting": length,

@@ -1,19 +1,19 @@
 // The front page: figures as they change.
-import { h, length, listen, number, share, size } from "./site.js";
+import { h, length, listen, many, number, share, size } from "./site.js";
 
 const JSOC = { ok: ["online", "good"], failing: ["failing", "bad"], away: ["not responding", "bad"], offline: ["offline mode", "muted"] };
 const SUBSCRIPTION = { current: "good", failing: "bad", working: "busy" };
 
 const figures = (state) => ({
   share: share(state.answers.local, state.answers.all),
-  local: number(state.answers.local),
+  local: many(state.answers.local, "search"),
   asked: number(state.answers.asked),
   spared: size(state.bytes.spared),
   sent: size(state.bytes.sent),
   fetched: size(state.bytes.asked),
   ahead: size(state.bytes.ahead),
   policy: state.policy,
-  requests: number(state.upstream.requests),
+  requests: many(state.upstream.requests, "request"),
   failed: number(state.upstream.failed),
   refused: number(state.upstream.refused ?? 0),
   records: number(state.records),

@@ -14,6 +14,7 @@ from mirror.api.contract import UNSET
 from mirror.api.exports import CANCEL, ENDED_STATES, JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show
+from mirror.cli.support.parameters import job_ids
 from mirror.humanize import counted, duration, in_words
 
 #: Seconds between two looks at a job: at first, and after it has taken long.
@@ -23,7 +24,7 @@ Watch = Callable[[int, int], object]
 
 
 @click.command
-@click.argument("job_id", metavar="[ID]", required=False)
+@click.argument("job_id", metavar="[ID]", required=False, shell_complete=job_ids)
 @click.option(
     "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports, fills and films."
 )
@@ -91,7 +92,7 @@ def _line(job: Job) -> dict[str, object]:
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=job_ids)
 @json_option
 @url_option
 def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Parameters that several commands have: files and folders, names that the shell completes, names that may be meant.
 
-Series are completed, and keywords and segments of the series named on the command line. A running mirror is asked, with a
+Series, jobs, data sets and subscriptions are completed, and keywords and segments of the series named on the command line. A running mirror is asked, with a
 short timeout; without one nothing is completed, and nothing is started for it.
 """
 
@@ -10,14 +10,20 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, split_arg_string
 
+from mirror.api.datasets import DATASETS
+from mirror.api.exports import JOBS
 from mirror.api.search import NAMES, SEARCH, SERIES, NamesQuery, SearchQuery
+from mirror.api.subscriptions import SUBSCRIPTIONS
 from mirror.cli.support.daemon import Daemon
 from mirror.humanize import near
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 #: Seconds within which the mirror must answer: somebody has just pressed the key.
 PATIENCE = 2.0
@@ -45,6 +51,33 @@ def keyword_names(context: click.Context, _: click.Parameter, begun: str) -> lis
 def segment_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """The same for segments."""
     return _listed(context, "segments", begun)
+
+
+def job_ids(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The last jobs, but for subscriptions."""
+    return _offered(context, begun, lambda daemon: [(job.id, f"{job.state}: {job.ds}") for job in daemon.ask(JOBS) if job.kind != "subscription"])
+
+
+def dataset_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The names of the data sets."""
+    return _offered(context, begun, lambda daemon: [(one.name, one.title) for one in daemon.ask(DATASETS)])
+
+
+def subscription_names(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The names of the subscriptions."""
+    return _offered(context, begun, lambda daemon: [(one.name, one.series) for one in daemon.ask(SUBSCRIPTIONS)])
+
+
+def _offered(
+    context: click.Context, begun: str, ask: Callable[[Daemon], Iterable[tuple[str, str]]]
+) -> list[CompletionItem]:
+    """The names, each with a note, that begin like this."""
+    daemon = _daemon(context)
+    try:
+        found = [] if daemon is None else ask(daemon)
+        return [CompletionItem(name, help=note) for name, note in found if name.lower().startswith(begun.lower())]
+    except click.ClickException:
+        return []
 
 
 def _listed(context: click.Context, kind: str, begun: str) -> list[CompletionItem]:

@@ -104,7 +104,7 @@ def postgresql(value: Any) -> str:
     if named and parts.netloc.count("@") > 1:
         raise ValueError("@ in a user or a password to be written as %40, and / as %2F")
     if not named:
-        raise ValueError('the address of a PostgreSQL database, such as "postgresql://mirror@db.example.org/mirror"')
+        raise ValueError('the address of a PostgreSQL database, such as "postgresql://db.example.org/mirror"')
     return str(value).strip()
 
 
@@ -229,6 +229,17 @@ def size(value: Any) -> int:
     if amount is None or amount < 1:
         raise ValueError('a size such as "500GB", "2TB", "1.5TiB"')
     return round(amount)
+
+
+#: Bytes without which DuckDB cannot run a statement at all.
+_LEAST_MEMORY = 10_000_000
+
+
+def memory(value: Any) -> int:
+    """Bytes of memory for a statement."""
+    if (found := size(value)) < _LEAST_MEMORY:
+        raise ValueError('a size of at least 10MB, such as "1GB"')
+    return found
 
 
 def share(value: Any) -> float:

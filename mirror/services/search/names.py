@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from mirror.drms.exportrules import ALL_SEGMENTS
-from mirror.errors import UnknownName
+from mirror.drms.times import parse_time
+from mirror.errors import BadRequest, UnknownName
 from mirror.humanize import near
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def _unknown(series: Series, kind: str, name: str, known: Sequence[str], usual: 
 
 #: A range of ISO times of which the first has no zone: the minus and the year are then read as its zone.
 _ISO_RANGE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+-\d{4}")
+#: Two ends of a range: times as JSOC writes them, or whole numbers.
+_TIMES = re.compile(r"\s*(\d{4}\.[^-]*?)\s*-\s*(\d{4}\.[^-]*?)\s*")
+_NUMBERS = re.compile(r"\s*(\d{1,18})\s*-\s*(\d{1,18})\s*")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 
@@ -73,9 +77,23 @@ def explained(ds: str, every: Iterable[Series], verdict: str) -> str:
     """The text for a query without records, after one of the verdicts above."""
     parts = [verdict]
     parts += filter(None, map(extent, every))
+    if reversed_range := next((text for text in _BRACKETS.findall(ds) if _ends_before(text)), ""):
+        parts.append(f"The range {reversed_range} ends before it begins.")
     if _ISO_RANGE.search(ds):
         parts.append("In a range of ISO times each end needs its Z, as in 2014-01-01T00:00:00Z-2014-01-02T00:00:00Z.")
     return " ".join(parts)
+
+
+def _ends_before(text: str) -> bool:
+    """True for two times, or two numbers, of which the second comes first."""
+    try:
+        if (times := _TIMES.fullmatch(text)) is not None:
+            first, last = (parse_time(times[at]) for at in (1, 2))
+            return last < first
+        numbers = _NUMBERS.fullmatch(text)
+        return numbers is not None and int(numbers[2]) < int(numbers[1])
+    except BadRequest:
+        return False
 
 
 def extent(series: Series) -> str:

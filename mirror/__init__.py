@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """What scripts use."""
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 @cache

@@ -53,7 +53,7 @@ from mirror.server.pages.login import LoginPage
 from mirror.server.pages.overview import DatasetPages, Pages
 from mirror.server.pages.search import SearchPage
 from mirror.server.pages.site import Site
-from mirror.server.peers import Peers
+from mirror.server.peers import Peers, RunningElsewhere
 from mirror.server.requests import Chain
 from mirror.server.usage import counting
 from mirror.services.access.audit import Audit, AuditTable
@@ -471,7 +471,7 @@ def browsing(
         cutouts=Cutouts(exporting.planner, c.files, c.adopted, c.blobs, c.assembler, exporting.cutter, c.rules),
         queries=queries,
         saved=SavedQueries(c.database),
-        standing=SubscriptionValidation(queries, kept.watch),
+        standing=SubscriptionValidation(queries, kept.watch, c.estimates.count),
         subscribing=None if path is None else Subscribing(path, environ),
     )
 
@@ -495,7 +495,8 @@ def application(
     store = Store(making.lists, c.holdings, c.adopted, making.pins, c.blobs, c.rules.timestamp)
     copies = copies_of(core)
     overview = Overview(
-        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic
+        kept.status, c.accounting, c.blobs, Totals(c.database), Changes(c.database), jobs, storage.path, time.monotonic,
+        None if c.cluster is None else RunningElsewhere(c.shared, time.monotonic).jobs,
     )
     events = Events(overview.state)
     contents = FileResponses(c.blobs, FileHeaders(c.database))

@@ -29,10 +29,22 @@ def stamp(seconds: float) -> str:
     return f"{utc(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
+#: How much of its name after the dot a series must share with another, if that before it is the same.
+_SHARED = 0.45
+
+
 def near(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """The known names most similar to this one, in any case, the nearest first."""
     names = {known_name.lower(): known_name for known_name in known}
-    return [names[found] for found in get_close_matches(name.lower(), names, n=most)]
+    return [names[found] for found in get_close_matches(name.lower(), names, n=most) if _is_near(name.lower(), found)]
+
+
+def _is_near(name: str, found: str) -> bool:
+    """False for names of series that share hardly more than the part before the dot."""
+    (space, dot, own), (there, _, other) = name.partition("."), found.partition(".")
+    if not dot or space != there:
+        return True
+    return other.startswith(own) or bool(get_close_matches(own, [other], cutoff=_SHARED))
 
 
 def day_of(now: float) -> str:

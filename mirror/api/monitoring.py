@@ -33,13 +33,17 @@ class UpstreamBudget(Answer, frozen=True, kw_only=True):
 
 
 class Upstream(Answer, frozen=True, kw_only=True):
-    """Traffic with JSOC: requests that run and wait, and counts since the start."""
+    """Traffic with JSOC: requests that run and wait, and counts since the start.
+
+    Of the ``requests``, ``failed`` ones had no answer that can be used; ``refused`` ones were answered by JSOC with an error.
+    """
 
     state: UpstreamState
     running: int
     waiting: int
     requests: int
     failed: int
+    refused: int = 0
     bytes: int
     budget: UpstreamBudget
 

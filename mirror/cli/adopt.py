@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mirror.api.adoption import ADOPT, UPLOAD, AdoptBody, AdoptFile, AdoptOutcome, UploadQuery
 from mirror.api.contract import plain
 from mirror.cli.support.daemon import Daemon, store_option
-from mirror.cli.support.output import json_option, remark, show
+from mirror.cli.support.output import json_option, one_of, remark, show
 from mirror.cli.support.parameters import GivenPath
 from mirror.errors import explained
 from mirror.humanize import counted, in_words
@@ -94,13 +94,9 @@ class _Run:
 
 @click.command
 @click.argument("paths", nargs=-1, required=True, type=GivenPath(exists=True, path_type=Path), metavar="PATH...")
-@click.option(
-    "--copy", "how", flag_value="copy", default=True, help="Copy the files.  [default]"
-)
-@click.option(
-    "--link", "how", flag_value="link", help="Make hard links; your files become read-only."
-)
-@click.option("--move", "how", flag_value="move", help="Remove your files once they are in the store.")
+@one_of("--copy", "how", "copy", "copy", help="Copy the files.  [default]")
+@one_of("--link", "how", "link", "copy", help="Make hard links; your files become read-only.")
+@one_of("--move", "how", "move", "copy", help="Remove your files once they are in the store.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--all", "everything", is_flag=True, help="List every file, not only those that were not adopted.")
 @json_option

@@ -12,7 +12,7 @@ from mirror.api import datasets as api
 from mirror.api.contract import Nothing, plain
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
-from mirror.cli.support.parameters import GivenPath
+from mirror.cli.support.parameters import GivenPath, dataset_names
 from mirror.client.connection import RemoteError
 from mirror.humanize import counted, in_words
 
@@ -52,13 +52,15 @@ def create(
 ) -> None:
     """Make a data set; what is missing of it is fetched first.
 
-    Files are those of the segments in braces, or of all. If a record or a file cannot be had, it is named, and no data set
-    is made; what was fetched stays cached.
+    Files are those of the segments in braces, or of all. If a record or a file is not available, it is named, and no data
+    set is made; what was fetched stays cached.
 
     \b
         mirror dataset create quiet-sun --ds 'hmi.m_720s[2014.01.01/1d]' --files
         mirror dataset create strong --sql 'SELECT recnum FROM hmi.sharp_720s WHERE usflux > 5e22' --title 'Strong regions'
     """
+    if bool(recordsets) == bool(sql):
+        raise click.UsageError("expected record sets (--ds), or a statement (--sql), and not both")
     body = api.CreateBody(name=name, ds=recordsets, sql=sql, files=files, title=title)
     with _naming_all():
         made = watched(daemon, api.CREATE, body, _STEPS)
@@ -77,7 +79,7 @@ def list_(daemon: Daemon, form: Form) -> None:
 
 
 @dataset.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=dataset_names)
 @click.option("--records", is_flag=True, help="List its records.")
 @click.option("--bibtex", is_flag=True, help="Print how it is cited.")
 @form_options
@@ -98,7 +100,7 @@ def show_(name: str, daemon: Daemon, records: bool, bibtex: bool, form: Form) ->
 
 
 @dataset.command
-@click.argument("name")
+@click.argument("name", shell_complete=dataset_names)
 @json_option
 @url_option
 def verify(name: str, daemon: Daemon, as_json: bool) -> None:
@@ -121,7 +123,7 @@ def verify(name: str, daemon: Daemon, as_json: bool) -> None:
 
 
 @dataset.command
-@click.argument("name")
+@click.argument("name", shell_complete=dataset_names)
 @json_option
 @url_option
 def diff(name: str, daemon: Daemon, as_json: bool) -> None:
@@ -152,7 +154,7 @@ def _differences(found: api.Difference) -> None:
 
 
 @dataset.command
-@click.argument("name")
+@click.argument("name", shell_complete=dataset_names)
 @click.option("--to", "folder", required=True, type=GivenPath(file_okay=False, path_type=Path),
               help="Folder of the crate; it must not exist, or be empty.")  # fmt: skip
 @click.option("--files/--no-files", default=None, help="Include the files.  [default: if the data set has any]")
@@ -193,7 +195,7 @@ def fetch(crate: str, daemon: Daemon, as_json: bool) -> None:
 
 
 @dataset.command
-@click.argument("name")
+@click.argument("name", shell_complete=dataset_names)
 @url_option
 def delete(name: str, daemon: Daemon) -> None:
     """Remove a data set; its records and files stay cached until space is needed."""

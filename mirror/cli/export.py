@@ -14,12 +14,13 @@ from mirror.cli.support.output import (
     dry_run_option,
     estimate_of_export,
     json_option,
+    limit_option,
     remark,
     show,
     show_estimate,
     warn_if_stale,
 )
-from mirror.cli.support.parameters import segment_names, series_names
+from mirror.cli.support.parameters import segment_names, series_names, why_empty
 from mirror.humanize import in_words
 
 _SHOWN = ("id", "state", "ds", "protocol", "process", "url", "tar", "files", "size")
@@ -28,7 +29,7 @@ _SHOWN = ("id", "state", "ds", "protocol", "process", "url", "tar", "files", "si
 @click.command
 @click.argument("recordset", shell_complete=series_names)
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--protocol", default="as-is", show_default=True, help="as-is: the archived files; fits: with keywords in the FITS header.")
 @click.option("--method", type=click.Choice(["url", "url-tar"]), default="url", show_default=True,
               help="A folder of files, or also a tar file.")  # fmt: skip
@@ -79,7 +80,10 @@ def export(
 
 def why_failed(job: Job) -> str:
     """Why an export failed; if JSOC wants an address, how to give it."""
-    error = str(job.error)
+    return _with_address(str(job.error))
+
+
+def _with_address(error: str) -> str:
     if "email" not in error:
         return error
     return f"{error}. Give an address that is registered there: --email ADDRESS, or [upstream] email of the mirror"
@@ -87,7 +91,10 @@ def why_failed(job: Job) -> str:
 
 def begin(daemon: Daemon, wanted: ExportBody) -> Job:
     """The job of a requested export; warns if its records should have been checked."""
-    job, headers = daemon.exchange(SUBMIT, wanted)
+    try:
+        job, headers = daemon.exchange(SUBMIT, wanted)
+    except click.ClickException as problem:
+        raise click.ClickException(_with_address(problem.message)) from problem
     warn_if_stale(headers)
     return job
 
@@ -100,5 +107,7 @@ def _report(daemon: Daemon, job: Job, *, as_json: bool) -> None:
         return
     answer |= {"files": job.ready, "size": in_words(job.bytes)}
     show({name: answer[name] for name in _SHOWN if answer[name]}, "table")
+    if job.state == "done" and not job.ready:
+        remark(why_empty(daemon, job.ds) or "No record of this set has an image.")
     if job.state != "done":
         remark(f"in progress; see `mirror jobs {job.id}`")

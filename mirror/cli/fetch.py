@@ -32,6 +32,7 @@ from mirror.cli.support.output import (
     dry_run_option,
     estimate_of_export,
     json_option,
+    limit_option,
     remark,
     show_estimate,
     warn_if_stale,
@@ -76,7 +77,7 @@ class FetchRequest:
 @click.option("--protocol", type=click.Choice(["as-is", "fits"]), default="as-is", show_default=True,
               help="as-is: the archived files; fits: with keywords in the FITS header.")  # fmt: skip
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--name", metavar="FORMAT", help="Format of file names, as JSOC's filenamefmt.")
 @click.option(
     "--email", metavar="ADDRESS", help="Registered address for files that JSOC must stage from tape."
@@ -150,7 +151,7 @@ def fetch(
     failed += [each for each in came if isinstance(each, Failure)]
     _report(folder, delivered, failed, time.monotonic() - started, as_json=as_json)
     if not items and not failed and not as_json:
-        remark(why_empty(daemon, recordset) or "No record of this set has an image.")
+        remark(why_empty(daemon, recordset) or ("Nothing of this set is cached." if cached else "No record of this set has an image."))
     if failed or not delivered:
         raise SystemExit(1)
 
@@ -180,7 +181,7 @@ def _cached(daemon: Daemon, wanted: FetchRequest, _: Progress) -> tuple[list[Ite
     listed, _answer = _listed(daemon, wanted, {"Cache-Control": "only-if-cached"})
     items = [_item(file, file.segment) for file in listed if file.state == "held"]
     if lacking := len(listed) - len(items):
-        remark(f"{lacking:,} of {counted(len(listed), 'file')} are not cached")
+        remark(f"{lacking:,} of {counted(len(listed), 'file')} {'is' if lacking == 1 else 'are'} not cached")
     return items, []
 
 

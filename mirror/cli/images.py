@@ -15,8 +15,8 @@ from mirror.api.exports import CANCEL, Job, ListedFile
 from mirror.api.images import FILM, FILM_FILE, FITS, CutoutQuery, FilmBody
 from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show, warn_if_stale
-from mirror.cli.support.parameters import GivenPath, segment_names, series_names
+from mirror.cli.support.output import json_option, limit_option, remark, show, warn_if_stale
+from mirror.cli.support.parameters import GivenPath, NewFile, segment_names, series_names
 from mirror.client.cutouts import Cutout, address_of, images_of
 from mirror.client.delivery import Delivered, Failure, name_problem
 from mirror.errors import BadRequest
@@ -24,6 +24,8 @@ from mirror.humanize import counted, in_words
 
 #: Cutouts under way at a time; the mirror makes one after the other.
 AT_ONCE = 2
+#: Pixels that a frame of a film may have on its longer side.
+FILM_SIZES = (128, 256, 512, 1024)
 
 
 class Pair(click.ParamType[tuple[float, float]]):
@@ -54,7 +56,7 @@ class Pair(click.ParamType[tuple[float, float]]):
 @click.option("--track", is_flag=True, help="Move the centre with the rotation of the Sun.")
 @click.option("--t-ref", metavar="TIME", help="When the centre is at X,Y, for --track. Default: the first record.")
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, separated by commas. Default: all.")
-@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
+@limit_option
 @click.option("--to", "folder", type=GivenPath(file_okay=False, path_type=Path), default=".",
               help="Folder for the files, created if needed. Default: the current one.")  # fmt: skip
 @json_option
@@ -140,12 +142,12 @@ def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> 
 
 @click.command
 @click.argument("recordset", shell_complete=series_names)
-@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path), help="File of the film: .mp4.")
+@click.option("--to", "path", required=True, type=NewFile(".mp4"), help="File of the film: .mp4.")
 @click.option("--seg", "--segments", "seg", metavar="NAME", shell_complete=segment_names, help="Segment. Default: the first image.")
-@click.option("-n", "limit", type=int, help="Only the first N records, or the last if negative.")
-@click.option("--size", type=int, default=512, show_default=True, help="Pixels a side at most: 128, 256, 512 or 1024.")
-@click.option("--fps", type=int, default=10, show_default=True, help="Frames a second, 1 to 60.")
-@click.option("--step", type=int, default=1, show_default=True, help="Only every N-th record.")
+@limit_option
+@click.option("--size", type=click.Choice(FILM_SIZES), default=512, show_default=True, help="Pixels a side at most.")
+@click.option("--fps", type=click.IntRange(1, 60), default=10, show_default=True, help="Frames a second.")
+@click.option("--step", type=click.IntRange(1), default=1, show_default=True, help="Only every N-th record.")
 @click.option("--fetch", is_flag=True, help="Fetch records and files that are not cached from JSOC.")
 @json_option
 @url_option

@@ -14,6 +14,7 @@ from mirror.api.contract import UNSET
 from mirror.api.exports import CANCEL, ENDED_STATES, JOB, JOBS, Job, JobQuery, JobsQuery, Kind
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import Form, form_options, json_option, remark, show
+from mirror.cli.support.parameters import job_ids
 from mirror.humanize import counted, duration, in_words
 
 #: Seconds between two looks at a job: at first, and after it has taken long.
@@ -23,15 +24,15 @@ Watch = Callable[[int, int], object]
 
 
 @click.command
-@click.argument("job_id", metavar="[ID]", required=False)
+@click.argument("job_id", metavar="[ID]", required=False, shell_complete=job_ids)
 @click.option(
-    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports and fills."
+    "-n", "limit", type=click.IntRange(1), default=20, show_default=True, help="Show the last N exports, fills and films."
 )
 @click.option("--kind", type=click.Choice(["export", "fill", "film", "subscription"]), help="Only jobs of this kind.")
 @form_options
 @url_option
 def jobs(job_id: str | None, limit: int, kind: Kind | None, form: Form, daemon: Daemon) -> None:
-    """List exports, fills and subscriptions, or show one with its files.
+    """List exports, fills, films and subscriptions, or show one with its files.
 
     States of an export: waiting, staging (at JSOC), fetching, done, failed. States of a fill: running,
     waiting, done, failed, cancelled. A waiting job shows why, and when it will be retried. A request ID of
@@ -91,11 +92,11 @@ def _line(job: Job) -> dict[str, object]:
 
 
 @click.command
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=job_ids)
 @json_option
 @url_option
 def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
-    """Cancel a running fill or export.
+    """Cancel a running fill, export or film.
 
     Data already fetched are kept, and parts that others are waiting for are still fetched. An export that
     JSOC has accepted continues there. To end a subscription: mirror subscribe --remove NAME.
@@ -116,7 +117,16 @@ def cancel(job_id: str, daemon: Daemon, *, as_json: bool) -> None:
 
 
 def wait_for(daemon: Daemon, job: Job, watch: Watch | None = None) -> Job:
-    """The job once it has ended; without ``watch`` a terminal shows a bar."""
+    """The job once it has ended; without ``watch`` a terminal shows a bar. After Ctrl-C all but a film goes on."""
+    try:
+        return _watched(daemon, job, watch)
+    except KeyboardInterrupt:
+        if job.kind != "film" and job.state not in ENDED_STATES:
+            remark(f"\n{job.id} goes on; see `mirror jobs {job.id}`, stop it with `mirror cancel {job.id}`")
+        raise
+
+
+def _watched(daemon: Daemon, job: Job, watch: Watch | None) -> Job:
     if watch is not None:
         return _ended(daemon, job, watch)
     # Only here: loading it takes as long as all else that most commands do.

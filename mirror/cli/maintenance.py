@@ -26,7 +26,16 @@ from mirror.api.maintenance import (
     Scope,
 )
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, json_option, remark, show, size_option
+from mirror.cli.support.output import (
+    Form,
+    form_options,
+    json_option,
+    limit_option,
+    one_of,
+    remark,
+    show,
+    size_option,
+)
 from mirror.cli.support.parameters import segment_names, series_names
 from mirror.client.connection import user_name
 from mirror.config.readers import duration
@@ -43,7 +52,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 @click.command
 @click.argument("recordset", shell_complete=series_names, required=False)
 @click.option("--seg", "--segments", "seg", metavar="NAMES", shell_complete=segment_names, help="Segments, comma-separated.  [default: all]")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option("--remove", is_flag=True, help="Remove your pins.")
 @click.option("--for", "seconds", metavar="TIME", callback=_seconds, help="How long, such as 30d.  [default: forever]")
 @click.option("--reason", metavar="TEXT", help="Reason, shown to others.  [default: the record set]")
@@ -187,11 +196,11 @@ def _what_goes(answer: Forgotten) -> str:
 
 def _kept(answer: Forgotten) -> str:
     kept = [
-        f"{count:,} {what}"
+        what
         for count, what in (
-            (answer.pinned, "pinned or in use"),
-            (answer.shared, "shared with other records"),
-            (answer.kept, "records of data sets"),
+            (answer.pinned, f"{counted(answer.pinned, 'file')} pinned or in use"),
+            (answer.shared, f"{counted(answer.shared, 'file')} shared with other records"),
+            (answer.kept, f"{counted(answer.kept, 'record')} of data sets"),
         )
         if count
     ]
@@ -203,11 +212,9 @@ _LOOK = 0.3
 
 
 @click.command
-@click.option(
-    "--files", "scope", flag_value="files", help="Check files only: contents, links, partial downloads."
-)
-@click.option("--index", "scope", flag_value="index", help="Check the index only: records and coverage.")
-@click.option("--all", "scope", flag_value="all", default=True, help="Check both.  [default]")
+@one_of("--files", "scope", "files", "all", help="Check files only: contents, links, partial downloads.")
+@one_of("--index", "scope", "index", "all", help="Check the index only: records and coverage.")
+@one_of("--all", "scope", "all", "all", help="Check both.  [default]")
 @size_option("--budget", help="Stop after reading this much, such as 50GB; the next check continues there.")
 @click.option("--restart", is_flag=True, help="Start over instead of resuming an unfinished check.")
 @json_option

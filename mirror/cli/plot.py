@@ -9,8 +9,8 @@ import click
 
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import json_option, remark, show
-from mirror.cli.support.parameters import GivenPath
+from mirror.cli.support.output import json_option, limit_option, remark, show
+from mirror.cli.support.parameters import NewFile
 from mirror.client.frames import Frame, needed, table
 from mirror.drms.series import error_of
 from mirror.humanize import counted
@@ -23,7 +23,7 @@ _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 @click.command
 @click.argument("recordset")
 @click.option("--key", "keys", required=True, metavar="NAMES", help="Keywords to plot, comma-separated.")
-@click.option("--to", "path", required=True, type=GivenPath(dir_okay=False, path_type=Path),
+@click.option("--to", "path", required=True, type=NewFile(".png", ".svg", ".pdf"),
               help="File of the picture: .png, .svg or .pdf.")  # fmt: skip
 @click.option("--x", "across", metavar="NAME", help="Keyword of the horizontal axis.  [default: the first time]")
 @click.option("--style", type=click.Choice(["line", "scatter", "histogram"]), default="line", show_default=True,
@@ -31,7 +31,7 @@ _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5")
 @click.option("--log", is_flag=True, help="Logarithmic axis.")
 @click.option("--errors/--no-errors", default=True, show_default=True, help="Error bars from ERR keywords.")
 @click.option("--where", metavar="SQL", help="SQL condition on the keywords, as in `mirror sql`.")
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @json_option
 @url_option
 def plot(
@@ -61,7 +61,7 @@ def plot(
         figures = needed("matplotlib.figure", "plots")
     except ImportError as problem:
         raise click.ClickException(str(problem)) from problem
-    names = [name.strip() for name in keys.split(",") if name.strip()]
+    names = list({name.strip().lower(): name.strip() for name in keys.split(",") if name.strip()}.values())
     if not names:
         raise click.UsageError("--key names no keyword; expected one or more, such as USFLUX,AREA_ACR")
     x, wanted, bars = _names(daemon, recordset, names, across, style=style, errors=errors)
@@ -70,9 +70,10 @@ def plot(
         raise click.ClickException(found.note or f"no records match {recordset}")
     frame = table(found, "pandas", times=True)
     units = {name.lower(): unit for name, unit in zip(found.columns, found.units_of, strict=True)}
-    for name in (*filter(None, [x]), *names):
-        if frame[name].dtype.kind not in ("iufM" if name == x else "iuf"):
-            raise click.ClickException(f"{name} is no number; expected keywords that are numbers, or times for --x")
+    for name, kinds in (*((each, "iufM") for each in [x] if each), *((each, "iuf") for each in names)):
+        if frame[name].dtype.kind not in kinds:
+            what = "a time" if frame[name].dtype.kind == "M" else "no number"
+            raise click.ClickException(f"{name} is {what}; expected keywords that are numbers, or times for --x")
     figure = figures.Figure(figsize=(10, 5.5), layout="constrained")
     _draw(figure, frame, x, names, units, bars, style=style, log=log)
     figure.suptitle(recordset)
@@ -134,7 +135,7 @@ def _draw(
 def _curve(
     side: Any, frame: Frame, x: str, name: str, bar: str | None, label: str, colour: str, *, style: str
 ) -> list[Any]:
-    part = frame[[x, name, *([bar] if bar else [])]].dropna(subset=[x]).sort_values(x)
+    part = frame[list(dict.fromkeys([x, name, *([bar] if bar else [])]))].dropna(subset=[x]).sort_values(x)
     if style == "scatter":
         return [side.scatter(part[x], part[name], s=6, color=colour, label=label)]
     steps = part[x].diff()

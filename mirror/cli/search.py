@@ -29,7 +29,7 @@ from mirror.api.exports import QUICKLOOK, QuicklookQuery
 from mirror.api.monitoring import STATUS
 from mirror.api.search import SEARCH, Found, SearchQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, origin_in_words, remark, show
+from mirror.cli.support.output import Form, form_options, limit_option, one_of, origin_in_words, remark, show
 from mirror.cli.support.parameters import keyword_names, segment_names, series_names
 from mirror.humanize import counted
 
@@ -51,18 +51,16 @@ PATIENCE, INTERVAL = 0.7, 0.5
     metavar="SQL",
     help="SQL condition on the keywords, as in `mirror sql`.",
 )
-@click.option("-n", "limit", type=int, help="Only the first N records; the last N if negative.")
+@limit_option
 @click.option(
     "--open", "number", metavar="N", type=click.IntRange(1), help="Open a picture of the Nth record."
 )
-@click.option(
-    "--refresh", "cache_control", flag_value="no-cache", help="Check with JSOC first, even if checked recently."
-)
-@click.option("--cached", "cache_control", flag_value="only-if-cached", help="Use cached records only; never contact JSOC.")
+@one_of("--refresh", "cache_control", "no-cache", help="Check with JSOC first, even if checked recently.")
+@one_of("--cached", "cache_control", "only-if-cached", help="Use cached records only; never contact JSOC.")
 @click.option(
     "--wait", "whole", is_flag=True, help="Fetch all missing records first, however many, with a progress bar."
 )
-@click.option("--held", "cache_control", flag_value="only-if-cached", hidden=True)
+@one_of("--held", "cache_control", "only-if-cached", hidden=True)
 @form_options
 @url_option
 def search(
@@ -107,6 +105,8 @@ def search(
     answer = origin_in_words(found.plan, found.age_seconds if isinstance(found.age_seconds, int) else None)
     if source := headers.get("X-Mirror-Source"):
         answer = f"JSOC is not responding; from {source}, not cached"
+    if not found.count and found.plan == "filled":
+        answer = "JSOC was asked"  # nothing came of it
     remark(f"{counted(found.count, 'record')}; {answer}")
     if found.note:
         remark(found.note)

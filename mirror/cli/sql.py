@@ -19,8 +19,8 @@ import msgspec
 from mirror.api.contract import plain
 from mirror.api.sql import SQL, SqlAnswer, SqlQuery
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import remark, show, table_options
-from mirror.cli.support.parameters import GivenPath
+from mirror.cli.support.output import one_of, remark, show, table_options
+from mirror.cli.support.parameters import GivenPath, NewFile
 from mirror.config.loading import load_config
 from mirror.humanize import counted
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Commands of other SQL shells that list tables, or the columns of one.
 _COMMANDS = frozenset({r"\d", r"\dt", r"\d+", ".tables", ".schema", ".describe"})
+#: The columns of EXPLAIN: drawings of several lines each.
+_PLAN = ["explain_key", "explain_value"]
 _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables ORDER BY name"
 
 
@@ -40,14 +42,10 @@ _TABLES = "SELECT table_schema || '.' || table_name AS name FROM information_sch
 )
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
               help="Value for $NAME; numbers, true, false and null are recognized.")  # fmt: skip
-@click.option("--json", "form", flag_value="json", help="Print JSON: columns with types, and rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
-@click.option(
-    "--parquet", "parquet", type=GivenPath(dir_okay=False, path_type=Path), help="Write a Parquet file."
-)
-@click.option(
-    "--arrow", "arrow", type=GivenPath(dir_okay=False, path_type=Path), help="Write an Arrow IPC stream."
-)
+@one_of("--json", "form", "json", help="Print JSON: columns with types, and rows.")
+@one_of("--csv", "form", "csv", help="Print CSV with a header line.")
+@click.option("--parquet", "parquet", type=NewFile(), help="Write a Parquet file.")
+@click.option("--arrow", "arrow", type=NewFile(), help="Write an Arrow IPC stream.")
 @table_options
 @click.option("--fill", is_flag=True, help="Fetch missing records of jsoc() first.")
 @click.option(
@@ -95,15 +93,18 @@ def sql(
         mirror sql                               interactive prompt with completion
         mirror sql --on cluster 'SELECT year(t_rec), avg(datamean) FROM hmi.v_45s GROUP BY 1'
     """
+    outputs = [name for name, given in (("--parquet", parquet), ("--arrow", arrow), (f"--{form}", form)) if given]
+    if len(outputs) > 1:
+        raise click.UsageError(f"{outputs[1]} cannot be combined with {outputs[0]}")
+    if statement is not None and source is not None:
+        raise click.UsageError("-f cannot be combined with a STATEMENT")
     with ExitStack() as stack:
         engine: Engine = Here(daemon)
         if on is not None:
             if fill or wait:
                 raise click.UsageError("--fill and --wait are for jsoc(), which is not there with --on cluster")
             engine = stack.enter_context(OnCluster(daemon, path))
-        text = statement or (source.read() if source else None)
-        if text is None and not sys.stdin.isatty():
-            text = sys.stdin.read()
+        text = _text(statement, source)
         if text is None:
             from mirror.cli.support.prompt import prompt  # noqa: PLC0415  (only a prompt needs its library)
 
@@ -111,6 +112,15 @@ def sql(
             return
         file, kind = (parquet, "parquet") if parquet else (arrow, "arrow")
         _run_all(engine, text, dict(map(_param, params)), Output(form, kind, file), fill=fill, wait=wait)
+
+
+def _text(statement: str | None, source: Any) -> str | None:
+    """The statements that are given in one of three ways; None: they will be typed."""
+    try:
+        text: str | None = statement or (source.read() if source else None)
+        return sys.stdin.read() if text is None and not sys.stdin.isatty() else text
+    except UnicodeDecodeError as problem:
+        raise click.ClickException(f"{source.name if source else 'standard input'} is no text in UTF-8: {problem.reason}") from problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,9 @@ def _run_all(engine: Engine, text: str, given: dict[str, Any], output: Output, *
     if not text.strip():
         raise click.UsageError("missing STATEMENT; expected SQL as an argument, in a file (-f), or on standard input")
     statements = [engine.spelled_out(each) for each in _split(text)]
+    for name in given:
+        if f"{engine.marker}{name}" not in text:
+            raise click.UsageError(f"-p {name}: no statement has a {engine.marker}{name}")
     if output.file is not None and len(statements) > 1:
         raise click.UsageError(f"--{output.kind} writes the answer of one statement; found {len(statements)}")
     for number, each in enumerate(statements):
@@ -280,13 +293,23 @@ def run(engine: Engine, question: SqlQuery, form: str | None) -> None:
     """Run a statement and print its answer: as a table, or as ``form``, which is JSON or CSV."""
     if form == "csv":
         with engine.stream(question, "csv") as answer:
-            shutil.copyfileobj(answer, sys.stdout.buffer)
+            while piece := answer.read(1 << 16):
+                try:
+                    sys.stdout.buffer.write(piece)
+                except BrokenPipeError:  # not of the connection to the mirror: whoever reads the output has enough
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+                    raise SystemExit(1) from None
         return
     reply = engine.ask(question)
     if form == "json":
         click.echo(json.dumps(plain(reply), ensure_ascii=False))
         return
-    show({"columns": [column.name for column in reply.columns], "rows": reply.rows}, "table")
+    names = [column.name for column in reply.columns]
+    if names == _PLAN:
+        for row in reply.rows:
+            click.echo(str(row[1]).rstrip())
+        return
+    show({"columns": names, "rows": reply.rows}, "table")
     remark(counted(len(reply.rows), "row"))
 
 

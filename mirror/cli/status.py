@@ -97,6 +97,7 @@ def _running_since(answer: api.Status) -> list[str]:
 def _upstream(answer: api.Upstream) -> str:
     since = f"{counted(answer.requests, 'request')} since start"
     failed = f", {answer.failed:,} failed" if answer.failed else ""
+    failed += f", {answer.refused:,} refused by JSOC" if answer.refused else ""
     now = f"; {answer.running:,} running, {answer.waiting:,} waiting" if answer.running else ""
     return f"{_JSOC.get(answer.state, answer.state)}; {since}{failed}, {in_words(answer.bytes)} received{now}"
 

@@ -31,7 +31,7 @@ from mirror.cli.support.output import (
     show,
     show_estimate,
 )
-from mirror.cli.support.parameters import GivenPath, segment_names, series_names
+from mirror.cli.support.parameters import GivenPath, segment_names, series_names, subscription_names
 from mirror.client.connection import RemoteError
 from mirror.humanize import in_words
 
@@ -69,7 +69,7 @@ _WRONG = (BAD_REQUEST, FORBIDDEN, NOT_FOUND)
 @click.option("--budget", metavar="SIZE/TIME", help="Most that may be fetched, such as 50GB/day.")
 @click.option("--pictures", is_flag=True, help="Make quick-look pictures of new files ahead.")
 @click.option("--list", "listing", is_flag=True, help="List the subscriptions.")
-@click.option("--remove", metavar="NAME", help="Remove a subscription; its data stay cached.")
+@click.option("--remove", metavar="NAME", shell_complete=subscription_names, help="Remove a subscription; its data stay cached.")
 @click.option(
     "--config", "path", envvar="MIRROR_CONFIG", type=GivenPath(path_type=Path),
     help="Configuration file to edit.  [default: that of the running mirror; env: MIRROR_CONFIG]",
@@ -102,6 +102,8 @@ def subscribe(
     """
     if sum(map(bool, (series, listing, remove))) != 1:
         raise click.UsageError("expected a SERIES, or --list, or --remove NAME")
+    if dry_run and not series:
+        raise click.UsageError(f"--dry-run cannot be combined with {'--remove' if remove else '--list'}")
     if listing:
         found = daemon.ask(SUBSCRIPTIONS)
         show_subscriptions(found, form)
@@ -109,7 +111,7 @@ def subscribe(
             remark(NONE)
         return
     subscription = {} if remove else _table(series or "", given)
-    if dry_run and not remove:
+    if dry_run:
         show_estimate(_estimate(daemon, subscription), as_json=form == "json")
         return
     from mirror.services.subscriptions.editing import Subscribing  # noqa: PLC0415  (what edits TOML takes as long to load as all else)
@@ -191,7 +193,7 @@ _LOOKS = ("last sync", "next sync")
 
 
 @click.command
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=subscription_names)
 @click.option("--once", is_flag=True, help="Look for new data now, fetch it, and exit.")
 @form_options
 @url_option

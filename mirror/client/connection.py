@@ -17,13 +17,14 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from mirror.api.contract import JSON, Asked, Endpoint, encoded, plain
-from mirror.errors import BadRequest, MirrorError
+from mirror.errors import BadRequest, MirrorError, SyntaxProblem
 
 Q = TypeVar("Q", bound=Asked)
 A = TypeVar("A")
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8040"
+_LATIN_1 = 0xFF  #: the last character that JSOC's programs know
 #: The codes of redirects, and how many are followed.
 _MOVED, _HOPS = frozenset({301, 302, 307, 308}), 3
 
@@ -82,8 +83,20 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
 
     def address(self, base: str) -> str:
         """The URL of the request."""
-        query = f"?{urlencode(self.params, encoding='latin-1', errors='replace')}" if self.params else ""
+        query = f"?{urlencode(_within_latin_1(self.params), encoding='latin-1')}" if self.params else ""
         return f"{base}{quote(self.path)}{query}"
+
+
+def _within_latin_1(params: Mapping[str, str]) -> Mapping[str, str]:
+    """The parameters of a query; BadRequest for a character that JSOC's programs do not have."""
+    for name, text in params.items():
+        foreign = next((at for at, character in enumerate(text) if ord(character) > _LATIN_1), None)
+        if foreign is not None:
+            shown, wrong = text.encode("utf-8", "replace").decode(), ascii(text[foreign])
+            if text[foreign].isprintable():
+                wrong = repr(text[foreign])
+            raise SyntaxProblem(f"{name} has the character {wrong}", text=shown, position=foreign, expected="characters of Latin-1, as at JSOC")
+    return params
 
 
 def call(
@@ -117,6 +130,8 @@ class Connection:
 
     def __init__(self, url: str, token: str | None, timeout: float) -> None:
         self.url = url.rstrip("/")
+        if token and not (token.isascii() and token.isprintable()):
+            raise BadRequest("the token has characters that no token has; expected it as `mirror token create` printed it")
         self.known_by = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
 

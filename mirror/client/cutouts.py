@@ -45,7 +45,7 @@ class Cutout:
             raise BadRequest(f"units is {self.units!r}; expected one of {', '.join(get_args(Units))}")
         for pair, names in ((self.center, ("x", "y")), (self.size, ("width", "height"))):
             check_numbers(dict(zip(names, pair or (), strict=False)))
-        if self.scale and not SCALE.fullmatch(self.scale):
+        if self.scale is not None and not SCALE.fullmatch(str(self.scale)):
             raise BadRequest(f"scale is {self.scale!r}; expected 1 over a whole number, such as 1/4")
         if (self.track or self.t_ref) and (self.center is None or self.units != "arcsec"):
             raise BadRequest("tracking needs a centre and a size in arcsec")
@@ -81,7 +81,7 @@ def images_of(recordset: str, seg: str, n: int | None, ask: Ask) -> list[ListedF
         if files:
             raise BadRequest(f"no FITS files in {recordset}; expected a segment that is an image")
         known: Found = ask(SEARCH, SearchQuery(ds=recordset, n=1))
-        raise BadRequest(f"{recordset} has no files: its series has no segments" if known.count else f"no records match {recordset}")
+        raise BadRequest(f"{recordset} has no files: its series has no segments" if known.count else known.note or f"no records match {recordset}")
     return found
 
 

@@ -109,7 +109,11 @@ def _as(frame: Frame, kind: Kind) -> Any:
         return frame
     if kind == "polars":
         return needed("polars", "polars").from_pandas(pd.DataFrame(frame))
-    return pa.Table.from_pandas(pd.DataFrame(frame), preserve_index=False)
+    found = pa.Table.from_pandas(pd.DataFrame(frame), preserve_index=False)
+    if len(frame):
+        return found
+    texts = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in found.schema]
+    return found.cast(pa.schema(texts))  # without a text there is nothing that says what it is
 
 
 def _numbers(column: pd.Series, kind: str) -> pd.Series:

@@ -110,6 +110,12 @@ def without_token(url: str) -> tuple[str, str | None]:
     return parts._replace(netloc=host).geturl(), unquote(password or name) or None
 
 
+def checked(url: str) -> str:
+    """The address, if it can be that of a mirror; else ValueError."""
+    _base(url)
+    return url
+
+
 def _teach_urllib() -> None:
     """Make urllib's ``urlopen`` accept addresses with a name and a password, without other changes."""
     from urllib import request  # noqa: PLC0415  (most importers never use it)
@@ -140,9 +146,10 @@ def _teach_urllib() -> None:
 
 def _base(url: str) -> str:
     """``url`` with one slash at its end; ValueError unless it is http or https and names a host."""
-    parts = urlsplit(url)
+    given: object = url  # of scripts, which may have anything
+    parts = urlsplit(url if isinstance(given, str) else "")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        shown = without_token(url)[0]
+        shown = without_token(url)[0] if isinstance(given, str) else given
         raise ValueError(
             f"{shown!r} is not the address of a mirror; expected something like 'http://host:8040'"
         )

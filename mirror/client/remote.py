@@ -41,7 +41,7 @@ from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
 from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call, user_name
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
-from mirror.client.redirect import without_token
+from mirror.client.redirect import checked, without_token
 from mirror.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ LOOK, FILES_AT_ONCE, CUTOUTS_AT_ONCE = 0.5, 4, 2
 
 
 def door(url: str | None, token: str | None) -> tuple[str, str | None]:
-    """The address of a mirror, and the token that admits one there, which may also be in the address."""
-    address, given = without_token(url or os.environ.get("MIRROR_URL") or DEFAULT_URL)
+    """The address of a mirror, and the token that admits one there, which may also be in the address.
+
+    ValueError for what is no address.
+    """
+    address, given = without_token(checked(url or os.environ.get("MIRROR_URL") or DEFAULT_URL))
     return address, token or given or os.environ.get("MIRROR_TOKEN")
 
 
@@ -103,8 +106,13 @@ class Client:
         from mirror.client import frames  # noqa: PLC0415  (imports pandas)
 
         frames.check(kind)
+        if not isinstance(statement, str):
+            raise BadRequest(f"the statement is {statement!r}; expected SQL as a text")
         given = dict(params) if isinstance(params, Mapping) else list(params)
-        body = encoded({"query": statement, "params": given, "fill": fill})
+        try:
+            body = encoded({"query": statement, "params": given, "fill": fill})
+        except TypeError as problem:
+            raise BadRequest(f"a parameter is of a type that SQL does not have ({problem}); expected numbers, texts, times or lists") from problem
         headers = {"Accept": MEDIA["arrow"], "Content-Type": "application/json"}
         return self._do(
             Call(SQL.path, lambda answer: frames.from_arrow(_arrow(answer), kind), SQL.method, data=body, headers=headers)
@@ -175,6 +183,8 @@ class Client:
         file in the way is an error, unless ``overwrite``. ``progress``: a bar, by default on a terminal. RemoteError,
         once all others have come, names unavailable files.
         """
+        if protocol not in ("as-is", "fits"):
+            raise BadRequest(f"protocol is {protocol!r}; expected as-is or fits")
         fmt = name or drms_names(recordset, self._ask)
         with _bar("preparing", progress) as told:
             if protocol == "fits":
@@ -419,10 +429,14 @@ class Client:
             job = self._ask(JOB, JobQuery(), id=job.id)
             told(job.ready, job.total)
         if job.state != "done":
-            raise RemoteError(f"{job.id} {job.state}: {job.error or 'by somebody'}")
+            raise RemoteError(f"{job.id} {job.state}{f': {job.error}' if job.error else ''}")
         return self._ask(JOB, JobQuery(), id=job.id)
 
     def _ask(self, endpoint: Endpoint[Q, A], asked: Q | None = None, **names: str) -> A:
+        ds = getattr(asked, "ds", None)
+        for each in (ds,) if ds is None or not isinstance(ds, list | tuple) else ds:
+            if each is not None and not isinstance(each, str):
+                raise BadRequest(f"the record set is {each!r}; expected a text, such as 'hmi.v_45s[2014.01.01_TAI/1h]'")
         return self._do(call(endpoint, asked, None, **names))
 
     def _do(self, asked: Call[T]) -> T:
@@ -521,7 +535,12 @@ def kept(folder: Path, name: str, data: bytes) -> Path:
 
 
 def _names(names: Names) -> str:
-    return names or "" if names is None or isinstance(names, str) else ",".join(names)
+    if names is None or isinstance(names, str):
+        return names or ""
+    try:
+        return ",".join(names)
+    except TypeError as problem:
+        raise BadRequest(f"names are {names!r}; expected a text with commas, or a list of texts") from problem
 
 
 def _arrow(answer: IO[bytes]) -> Any:
@@ -559,7 +578,8 @@ def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
     failed = [each for each in came if isinstance(each, Failure)]
     if failed:
         first = "; ".join(f"{each.record}: {each.error}" for each in failed[:5])
-        raise RemoteError(f"{len(failed)} of {len(came)} files cannot be had: {first}")
+        words = first.replace("use --overwrite to replace it", "overwrite=True replaces it")
+        raise RemoteError(f"{len(failed)} of {len(came)} files are not available: {words}")
     return [folder / each.name for each in came]
 
 

@@ -184,7 +184,7 @@ class Mark:
         except ObjectStoreRefused as problem:
             raise ConfigError(f"[cluster] objects: {problem}") from problem
         except ObjectStoreError as problem:
-            log.warning("the objects of the cluster cannot be had now problem=%r", str(problem))
+            log.warning("the objects of the cluster are not available now problem=%r", str(problem))
             return
         self._compare(found)
 

@@ -311,7 +311,7 @@ class SharedFiles:
             await self._missing(unit)
             return None
         except ObjectStoreError as problem:
-            log.warning("a file cannot be had from the objects, and JSOC is asked path=%s problem=%r", unit.path, str(problem))
+            log.warning("a file is not available from the objects, and JSOC is asked path=%s problem=%r", unit.path, str(problem))
             return None
         stack.push_async_exit(self._got(unit))
         headers = {

@@ -308,7 +308,7 @@ class ClusterShared:
             try:
                 await self.reader.take_over(series, (box,))
             except ObjectStoreError as problem:
-                raise ClusterAway(f"what another mirror has fetched cannot be had now: {problem}") from problem
+                raise ClusterAway(f"what another mirror has fetched is not available now: {problem}") from problem
             # In one step, without any await in between.
             wanted = [part for found in find() for part in done.gaps(found)]
             position = self.reader.journal(series).position

@@ -106,7 +106,7 @@ def postgresql(value: Any) -> str:
     if named and parts.netloc.count("@") > 1:
         raise ValueError("@ in a user or a password to be written as %40, and / as %2F")
     if not named:
-        raise ValueError('the address of a PostgreSQL database, such as "postgresql://mirror@db.example.org/mirror"')
+        raise ValueError('the address of a PostgreSQL database, such as "postgresql://db.example.org/mirror"')
     return text
 
 
@@ -231,6 +231,17 @@ def size(value: Any) -> int:
     if amount is None or amount < 1:
         raise ValueError('a size such as "500GB", "2TB", "1.5TiB"')
     return round(amount)
+
+
+#: Bytes without which DuckDB cannot run a statement at all.
+_LEAST_MEMORY = 10_000_000
+
+
+def memory(value: Any) -> int:
+    """Bytes of memory for a statement."""
+    if (found := size(value)) < _LEAST_MEMORY:
+        raise ValueError('a size of at least 10MB, such as "1GB"')
+    return found
 
 
 def share(value: Any) -> float:
@@ -403,10 +414,10 @@ def _parsed(value: Any, parse: Callable[[str], T]) -> T:
     try:
         return parse(value)
     except SyntaxProblem as problem:
-        expected = problem.expected or "something else"
-        raise Misread(f"{expected}; {problem.message}", problem.marked()) from None
+        expected = f"{problem.expected}; " if problem.expected else "another text; "
+        raise Misread(f"{expected}{problem.message}", problem.marked()) from None
     except BadRequest as problem:
-        raise ValueError(f"something else; {problem}") from None
+        raise ValueError(f"another text; {problem}") from None
 
 
 def _amount(value: Any, units: dict[str, float] | dict[str, int]) -> float | None:

@@ -151,7 +151,7 @@ class Sql:
 
     places: int = _key(values.integer(1, 64), 2)
     waiting: int = _key(values.integer(0, 10_000), 16)
-    memory: int = _key(values.size, 1_000_000_000)
+    memory: int = _key(values.memory, 1_000_000_000)
     threads: int = _key(values.integer(1, 256), 2)
     seconds: float = _key(values.duration, 60.0)
     rows: int = _key(values.integer(1, 10**12), 50_000_000)

@@ -148,7 +148,8 @@ class Scanner:
         value = self.float_(expected)
         unit = self.peek()
         if not unit or unit not in (*SECONDS_PER_UNIT, "u"):
-            self.fail(expected, f"{self.text[start : self.position + 1]!r} has no unit", at=start)
+            what = f"has the unknown unit {unit!r}" if unit.isalpha() else "has no unit"
+            self.fail(expected, f"{self.text[start : self.position + unit.isalpha()]!r} {what}", at=start)
         self.position += 1
         return value * (slot if unit == "u" else SECONDS_PER_UNIT[unit])
 

@@ -293,10 +293,13 @@ class Filler:
     async def _ask_whole(self, series: Series, box: Box, claim: Claim) -> int:
         layout, asked_at = self._index.layout(series), self._rules.timestamp()
         answer = await self._upstream.rs_list(fill_request(layout, str(box_query(series, box))), claim)
-        await to_the_end(self._index.keep(series, answer, complete=(box,), checked_at=asked_at - answer.age))
-        if box.bounded and answer.count:
-            self._sizes.learn(series, answer.count / box.slots())
-        return answer.count
+        count, checked_at = answer.count, asked_at - answer.age
+        keeping = self._index.keep(series, answer, complete=(box,), checked_at=checked_at)
+        del answer  # it is large, and needed no longer than until it is converted
+        await to_the_end(keeping)
+        if box.bounded and count:
+            self._sizes.learn(series, count / box.slots())
+        return count
 
     async def _check(self, series: Series, box: Box, claim: Claim, *, freshness: Freshness) -> int:
         async def check(part: Box) -> int:

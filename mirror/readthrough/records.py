@@ -365,6 +365,7 @@ class Records:
     async def _fetch(self, selection: Selection, question: _Question, plan: Fetch) -> _Ready | Read:
         series, demand = selection.series, question.demand
         freshness, acceptable = self._rules.freshness(series, demand), self._rules.acceptable(series, demand)
+        reason = ""
         try:
             if question.n:
                 reason = await self._fetch_some(series, plan, question.spare)
@@ -382,7 +383,7 @@ class Records:
             if not self._rules.stale_on_failure:
                 raise
             # Only a failed check may be ignored: what is missing stays missing.
-            self._insist_on_held(series, self._still_missing(selection), demand, error)
+            self._insist_on_held(series, self._still_missing(selection), demand, error, reason)
             return self._stale(selection)
         return _Ready(CacheStatus.FILLED)
 
@@ -485,8 +486,9 @@ class Records:
         return () if isinstance(boxes, Forward) else tuple(gap for box in boxes for gap in coverage.gaps(box))
 
     def _insist_on_held(
-        self, series: Series, missing: Iterable[Box], demand: CacheDemand, cause: MirrorError | None = None
+        self, series: Series, missing: Iterable[Box], demand: CacheDemand, cause: MirrorError | None = None, large: str = ""
     ) -> None:
+        """NotHeld if there is anything among ``missing``; ``large``: why JSOC was asked for the whole answer."""
         missing = tuple(missing)
         if not missing:
             return
@@ -495,6 +497,8 @@ class Records:
         away = "JSOC is not responding"
         said = isinstance(cause, UpstreamRefused | ClusterAway) or str(cause).startswith(away)
         why = (str(cause) if said else f"{away} ({cause})") if cause else self._rules.why_not(demand)
+        if large and isinstance(cause, UpstreamRefused):
+            why = f"{large}; JSOC, asked for all at once, refused with status {cause.status}: {cause.message.strip().rstrip('.')}"
         spans = tuple(str(box_query(series, box)) for box in missing)
         raise NotHeld(
             f"{why}; {series.name} is not cached for: {describe(series, missing)}", spans

@@ -20,10 +20,10 @@ from aiohttp import web
 from msgspec.structs import replace
 from yarl import URL
 
-from mirror.api.exports import JOBS, Job
+from mirror.api.exports import ENDED_STATES, JOBS, Job, JobsQuery
 from mirror.drms.export import parse_request_id
-from mirror.errors import BadRequest, UnknownName, UpstreamError
-from mirror.server.forwarding import CONNECT, end_to_end
+from mirror.errors import BadRequest, MirrorError, UnknownName, UpstreamError
+from mirror.server.forwarding import end_to_end, relay
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
 from mirror.services.fills import FILL
@@ -31,10 +31,10 @@ from mirror.services.films import FILM
 from mirror.upstream.transport import PAGE, bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Handler
 
-    from mirror.api.exports import JobsQuery
     from mirror.readthrough.shared import Peer, Shared
 
 
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 FROM_PEER = "X-Mirror-Peer"
 #: The headers that identify the client; seconds for another mirror's list of jobs.
 _WHO, PATIENCE = ("Authorization", "Cookie"), 3.0
+#: Seconds between two questions for the front page, seconds that it waits for an answer, and most jobs of each mirror.
+EACH, SHORTLY, _LISTED = 5.0, 0.2, 100
 #: The part of a path, and the parameter, that may be an export's id.
 _PARTS, _PARAMETER = ("request_id", "id"), "requestid"
 #: The endings of paths that may be about one.
@@ -107,16 +109,49 @@ class Peers:
         """
         if FROM_PEER in request.headers or asked.kind == "subscription":
             return own
-        theirs = await asyncio.gather(*(_jobs_of(request, peer, asked) for peer in await self._shared.others()))
+        theirs = await asyncio.gather(*(_jobs_of(request.headers, peer, asked) for peer in await self._shared.others()))
         there = {job.id: job for jobs in theirs for job in jobs if job.kind != "subscription"}
         here = {job.id: job for job in own if job.kind != "subscription"}
         found = sorted((there | here).values(), key=lambda job: (job.created or "", job.id), reverse=True)
         return [*found[: max(1, asked.n)], *(job for job in own if job.kind == "subscription")]
 
 
-async def _jobs_of(request: web.Request, peer: Peer, asked: JobsQuery) -> list[Job]:
-    """The jobs of another mirror, as whoever asks may see them there; none if it does not answer in time."""
-    kept = end_to_end(request.headers)
+class RunningElsewhere:
+    """The jobs under way at the other mirrors, for the front page: asked for now and then, while somebody looks.
+
+    Nobody waits long for them: until an answer has come, the last one counts.
+    """
+
+    def __init__(self, shared: Shared, clock: Callable[[], float]) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._found: list[Job] = []
+
+    async def jobs(self, headers: Mapping[str, str]) -> list[Job]:
+        """The jobs, each with its mirror; asked for as whoever sent these headers."""
+        if self._asking is None and (self._asked_at is None or self._clock() - self._asked_at >= EACH):
+            self._asked_at = self._clock()
+            self._asking = asyncio.ensure_future(self._ask(headers))
+        if self._asking is not None:
+            await asyncio.wait([self._asking], timeout=SHORTLY)
+        return self._found
+
+    async def _ask(self, headers: Mapping[str, str]) -> None:
+        try:
+            asked = JobsQuery(n=_LISTED)
+            theirs = await asyncio.gather(*(_jobs_of(headers, peer, asked) for peer in await self._shared.others()))
+            self._found = [job for jobs in theirs for job in jobs if job.kind != "subscription" and job.state not in ENDED_STATES]
+        except MirrorError as problem:
+            log.warning("the jobs of the other mirrors are not known problem=%s", problem)
+        finally:
+            self._asking = None
+
+
+async def _jobs_of(sent: Mapping[str, str], peer: Peer, asked: JobsQuery) -> list[Job]:
+    """The jobs of another mirror, as whoever sent these headers may see them there; none if it does not answer in time."""
+    kept = end_to_end(sent)
     headers = {name: kept[name] for name in _WHO if name in kept} | {FROM_PEER: "1"}
     address = URL(peer.address + JOBS.path).with_query({"n": asked.n, **({} if asked.kind is None else {"kind": asked.kind})})
     patience = aiohttp.ClientTimeout(total=PATIENCE)
@@ -148,26 +183,7 @@ async def _export(request: web.Request) -> tuple[str, int] | None:
 
 
 async def _forwarded(request: web.Request, address: str) -> web.StreamResponse:
-    body = await request.read() if request.body_exists else None
     headers = end_to_end(request.headers)
     headers[FROM_PEER] = "1"
     target = request.raw_path if request.raw_path.startswith("/") else URL(request.raw_path, encoded=True).raw_path_qs
-    async with (
-        aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3), trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        ) as session,
-        session.request(
-            request.method, URL(address + target, encoded=True), headers=headers, data=body, allow_redirects=False
-        ) as answer,
-    ):  # fmt: skip
-        response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
-        if answer.content_length is not None:
-            response.content_length = answer.content_length
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async for piece in bounded(answer.content.iter_any(), PAGE):
-                await response.write(piece)
-        await response.write_eof()
-        return response
+    return await relay(request, URL(address + target, encoded=True), headers, {})

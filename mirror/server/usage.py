@@ -44,7 +44,7 @@ def who_asks(headers: Mapping[str, str], address: str | None) -> str:
     given = headers.get("Proxy-Authorization") or headers.get("Authorization") or ""
     kind, _, value = given.partition(" ")
     if kind.lower() == "bearer" and value.strip():
-        return f"token:{hashlib.sha256(value.strip().encode()).hexdigest()[:8]}"
+        return f"token:{hashlib.sha256(value.strip().encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
     if kind.lower() == "basic" and (name := _user(value)):
         return f"user:{name}"
     return address or "unknown"

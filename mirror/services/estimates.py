@@ -22,9 +22,10 @@ from mirror.drms.parser import parse_query
 from mirror.drms.recordset import RecordSet, RecordSetQuery, Selection, Where, WhereFilter
 from mirror.drms.selection import bind
 from mirror.drms.times import from_datetime
-from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError
+from mirror.errors import BadRequest, MirrorError, NotHeld, UpstreamError, UpstreamRefused
 from mirror.humanize import duration, in_words
 from mirror.services.exports.segment_files import segment_names
+from mirror.services.search.names import newest
 from mirror.services.subscriptions.holdings import Scope
 from mirror.services.subscriptions.scope import target
 from mirror.storage.index.layout import segment_field
@@ -147,6 +148,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """One line for people, without the notes."""
+        if self.records is None and self.total_records is None and self.seconds is None:
+            return "to fetch: how much is not known"
         about = "" if self.counted else "about "
         parts = [f"{about}{_of(self.records, self.total_records)} {_noun(self.total_records, 'record')}"]
         if self.total_files or self.total_files is None:
@@ -243,7 +246,10 @@ class Estimates:
             return Estimate(notes=("the window is empty",))
         scope = found.scope
         wanted = [] if scope.files is None else segment_names(series, scope.segments)
-        return self._timed(await self._of(scope.records, scope.files or scope.records, wanted, None))
+        estimate = self._timed(await self._of(scope.records, scope.files or scope.records, wanted, None))
+        if estimate.total_records == 0 and (last := newest(series)):
+            return replace(estimate, notes=(*estimate.notes, f"no data yet; the newest record is {last}"))
+        return estimate
 
     # ---- one record set ------------------------------------------------------------------------------
 
@@ -315,8 +321,10 @@ class Estimates:
         if not isinstance(boxes, Forward) and not gaps:
             return _Counted(tally, 0)
         try:
-            total = await self._asked(str(RecordSet(series.name, asked.source.filters)))
+            total = await self.count(str(RecordSet(series.name, asked.source.filters)))
         except (UpstreamError, NotHeld, TimeoutError) as problem:
+            if isinstance(problem, UpstreamRefused) and has_where(asked):
+                raise  # the fetch would be refused too
             return _guessed(boxes, gaps, tally, str(problem) or f"no answer within {PATIENCE:g} s")
         if isinstance(boxes, Forward):
             return _Counted(total, total, notes=(f"JSOC answers this each time: {boxes.reason}",))
@@ -333,8 +341,11 @@ class Estimates:
             return 0
         return await self._index.count_in(series, gaps)
 
-    async def _asked(self, ds: str) -> int:
-        """How many records JSOC says a record set has; asked once in a while, however many want to know."""
+    async def count(self, ds: str) -> int:
+        """How many records JSOC says a record set has; asked once in a while, however many want to know.
+
+        TimeoutError if that takes long, NotHeld if the mirror is offline.
+        """
         now = self._rules.timestamp()
         known = self._known.get(ds)
         if known is not None and abs(now - known[1]) < REMEMBERED:
@@ -447,7 +458,7 @@ def _at_most(counted: _Counted, n: int | None) -> _Counted:
 
 def _guessed(boxes: Sequence[Box] | Forward, gaps: Sequence[Box], tally: int, problem: str) -> _Counted:
     """Without JSOC: what is missing is assumed to be as dense as what is cached of the same record set."""
-    note = f"JSOC could not give a count: {problem}"
+    note = f"the records could not be counted at JSOC: {problem}"
     bounded = not isinstance(boxes, Forward) and all(box.bounded for box in boxes)
     if isinstance(boxes, Forward) or not bounded:
         return _Counted(None, None, exact=False, notes=(note, "how many records are missing is not known"))

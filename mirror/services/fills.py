@@ -49,6 +49,7 @@ from mirror.errors import (
 from mirror.humanize import stamp, utc
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
+from mirror.services.search.names import check_segments
 from mirror.storage.database.database import KeyedTable, Tables
 from mirror.upstream.pacing import Priority
 
@@ -255,6 +256,7 @@ class Fills:
         """What is not cached of a record set; Refused for one whose records only JSOC can determine."""
         found: tuple[tuple[Series, Box], ...] = ()
         for selection in await self._search.selections(ds):
+            check_segments(selection.series, selection.source.segments)
             resolved = (await self._extremes.resolve(selection)).selection
             boxes = need(resolved) if resolved is not None else ()
             if isinstance(boxes, Forward):
@@ -480,7 +482,7 @@ def fill_line(job: FillJob) -> Job:
         kind="fill",
         state=job.state,
         ready=job.records,
-        total=job.total or 0,
+        total=job.records if job.state == "done" else job.total or 0,
         counted="records",
         seconds_left=None if left is None else round(left),
         bytes=0,

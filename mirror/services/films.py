@@ -215,7 +215,7 @@ class Films:
         records = [f"{plan.series.name}[:#{row.recnum}]{segment}" for row in rows]
         if not asked.fetch and not await self._any_held(records, asked):
             raise NotHeld(
-                f"none of the {counted(len(records), 'image')} of {asked.request.ds} is cached; {_FETCH}",
+                f"no image of {asked.request.ds} is cached ({counted(len(records), 'record')}); {_FETCH}",
                 (asked.request.ds,),
             )
         return records

@@ -6,26 +6,30 @@ record numbers above all others. Of withdrawn records it gives no version, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mirror.drms.recordset import RecnumFilter
+from mirror.drms.recordset import Extreme, FloatRange, IntRange, KeyFilter, RecnumFilter, RecordSet, Selection
 from mirror.simulator.base import Column, SegmentCells
+from mirror.simulator.cells import record_names
+from mirror.simulator.evaluate import select
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mirror.drms.recordset import Selection
-    from mirror.drms.series import Series
+    from mirror.drms.recordset import BoundFilter
+    from mirror.drms.series import Extent, Series
     from mirror.simulator.base import Rows, SeriesData
 
 T = TypeVar("T")
 
 #: Record numbers reserved for new records of a series.
 HEADWAY = 1_000_000
+#: Powers of two up to which a range grows that looks for a record that is left.
+_WIDEST = 40
 
 
 class Reprocessed:
@@ -36,13 +40,25 @@ class Reprocessed:
         self._newer: list[Rows] = []
         self._highest = 0
         self._withdrawn: set[int] = set()
+        self._ends: Extent | None = None  #: of what is left; None: not known yet
 
     @property
     def structure(self) -> Series:
-        if not self._newer:
-            return self._data.structure
         told = self._data.structure
-        return replace(told, extent=replace(told.extent, max_recnum=self._highest))
+        extent = self._left_extent(told) if self._withdrawn else told.extent
+        if self._newer:
+            extent = replace(extent, max_recnum=self._highest)
+        return told if extent is told.extent else replace(told, extent=extent)
+
+    def _left_extent(self, series: Series) -> Extent:
+        """The first and the last record that are left."""
+        if self._ends is None:
+            every = Selection(series, RecordSet(series.name), ())
+            (first, first_number), (last, last_number) = (_end(series, select(every, self, n)) for n in (1, -1))
+            self._ends = replace(
+                series.extent, first_record=first, first_recnum=first_number, last_record=last, last_recnum=last_number
+            )
+        return self._ends
 
     def process(self, rows: Rows) -> list[int]:
         """Give each of the rows a new version; returns their record numbers."""
@@ -51,12 +67,14 @@ class Reprocessed:
         if numbers:
             self._newer.append(_Renumbered(rows, np.array(numbers, dtype=np.int64)))
             self._highest = numbers[-1]
+            self._ends = None
         return numbers
 
     def withdraw(self, rows: Rows) -> list[int]:
-        """Have these rows no more; their record numbers. What ``[^]`` and ``[$]`` mean does not change by it."""
+        """Have these rows no more; their record numbers."""
         numbers = [int(number) for number in rows.stored("recnum").values.tolist()]
         self._withdrawn.update(numbers)
+        self._ends = None
         return numbers
 
     def _left(self, rows: Rows) -> Rows:
@@ -68,8 +86,18 @@ class Reprocessed:
     def candidates(self, selection: Selection, n: int | None = None) -> Rows:
         if n is not None and self._withdrawn:
             n += len(self._withdrawn) if n > 0 else -len(self._withdrawn)
-        rows = self._data.candidates(selection, n)
+        wider = self._past_withdrawn(selection) if self._withdrawn else selection
+        rows = self._data.candidates(wider, n if wider is selection else None)
         return self._left(_Joined([rows, *self._newer]) if self._newer else rows)
+
+    def _past_withdrawn(self, selection: Selection) -> Selection:
+        """A selection that includes the first or last record that is left, where all of its own are withdrawn."""
+        rows = self._data.candidates(_keys_of(selection)) if any(map(_is_extreme, selection.filters)) else None
+        if rows is None or not len(rows) or len(self._left(rows)):
+            return selection
+        return next(
+            (wider for wider in _wider(selection, rows) if len(self._left(self._data.candidates(_keys_of(wider))))), selection
+        )
 
     def print_format(self, keyword: str) -> str | None:
         return self._data.print_format(keyword)
@@ -84,6 +112,50 @@ class Reprocessed:
         rows = self._data.unit(sunum)
         mine = [part.take(np.flatnonzero(part.stored("sunum").values == sunum)) for part in self._newer]
         return self._left(_Joined([rows, *mine]) if mine else rows)
+
+
+def _end(series: Series, rows: Rows) -> tuple[str, int]:
+    """Name and number of the only row; those of no record if there is none."""
+    if not len(rows):
+        return "", -1
+    (name,) = record_names(rows, series)
+    return name, int(rows.stored("recnum").values[0])
+
+
+def _is_extreme(each: BoundFilter) -> bool:
+    return isinstance(each, KeyFilter) and any(isinstance(term, Extreme) for term in each.terms)
+
+
+def _keys_of(selection: Selection) -> Selection:
+    """The selection by prime keys alone."""
+    return replace(selection, filters=tuple(each for each in selection.filters if isinstance(each, KeyFilter)))
+
+
+def _wider(selection: Selection, rows: Rows) -> Iterator[Selection]:
+    """Selections with more and more of what comes before the last record, or after the first, that ``rows`` have.
+
+    The last ``[$]`` or ``[^]`` becomes a range, then the one before it too.
+    """
+    filters = list(selection.filters)
+    for at in reversed(range(len(filters))):
+        each = filters[at]
+        extreme = next((t for t in each.terms if isinstance(t, Extreme)), None) if isinstance(each, KeyFilter) else None
+        if extreme is None or not isinstance(each, KeyFilter):
+            continue
+        values = rows.stored(each.column.lower()).values
+        if values.dtype.kind not in "if":
+            continue
+        end = values.max() if extreme.last else values.min()
+        for power in range(0, _WIDEST, 2):
+            filters[at] = replace(each, terms=(_range(end, 1 << power, last=extreme.last), *each.terms))
+            yield replace(selection, filters=tuple(filters))
+
+
+def _range(end: np.generic, length: int, *, last: bool) -> IntRange | FloatRange:
+    """The values up to one, or from it on."""
+    value = end.item()
+    first, until = (value - length, value) if last else (value, value + length)
+    return IntRange(first, until) if isinstance(value, int) else FloatRange(float(first), float(until))
 
 
 @dataclass(frozen=True)

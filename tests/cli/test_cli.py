@@ -27,7 +27,7 @@ FOUND = {
 STATUS = {
     "policy": "fallback", "configured_policy": "fallback", "uptime_seconds": 0, "series": 0, "searches": {"local": 7},
     "upstream": {
-        "state": "away", "running": 0, "waiting": 0, "requests": 0, "failed": 0, "bytes": 0,
+        "state": "away", "running": 0, "waiting": 0, "requests": 0, "failed": 0, "refused": 0, "bytes": 0,
         "budget": {
             "records": {"used": 0, "limit": None, "seconds": 3600}, "bytes": {"used": 0, "limit": None, "seconds": 86400},
             "waiting": 0, "until": None, "why": "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 
 import pytest
@@ -42,6 +43,28 @@ async def test_series_keywords_and_segments_are_offered(offered):
     assert await offered("search", "hmi.v_45s", "--key", "T_REC,datamea") == ["T_REC,DATAMEAN"]
     assert await offered("fetch", "hmi.m_720s[$]", "--seg", "m") == ["magnetogram"]
     assert await offered("subscribe", "hmi.m_720s", "--segments", "") == ["magnetogram"]
+
+
+async def test_jobs_data_sets_and_subscriptions_are_offered(tmp_path, monkeypatch):
+    config = '[[subscription]]\nname = "ours"\nseries = "hmi.M_720s"\nstart = "2014.01.01_TAI"\nend = "2014.01.01_TAI"\n'
+    async with lab(tmp_path, config=config) as mirror:
+        monkeypatch.setenv("MIRROR_URL", mirror.url)
+
+        async def send(path, body):
+            return await mirror.request("POST", path, data=json.dumps(body), headers={"Content-Type": "application/json"})
+
+        fill = (await send("/api/fill", {"ds": "hmi.v_45s[2014.01.01_TAI/3m]"})).json["id"]
+        await send("/api/datasets", {"name": "quiet", "ds": ["hmi.v_45s[2014.01.01_TAI/3m]"]})
+        for words, found in {
+            ("jobs", "fill_"): [fill],
+            ("cancel", "FILL"): [fill],
+            ("jobs", "ou"): [],
+            ("dataset", "show", ""): ["quiet"],
+            ("dataset", "create", ""): [],
+            ("sync", "--once", "o"): ["ours"],
+            ("subscribe", "--remove", ""): ["ours"],
+        }.items():
+            assert await asyncio.to_thread(completed, *words) == found, words
 
 
 def test_without_a_mirror_nothing_is_offered_and_nothing_started(monkeypatch, tmp_path):

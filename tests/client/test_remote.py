@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 import mirror as package
+from mirror.errors import BadRequest
 from tests.lab import lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -200,3 +201,36 @@ async def test_large_fetches_changes_and_pins(mirror, client):
         await asyncio.to_thread(client.waiting.subscribe, "hmi.v_45s", "-1d")  # there is no config.toml to write to
     for pinned in await client.each("pin", HOUR):
         assert pinned.pinned == 0
+
+
+WRONG = [
+    (lambda c: c.search(5), "the record set is 5; expected a text"),
+    (lambda c: c.search(b"x"), "the record set is b'x'; expected a text"),
+    (lambda c: c.search("π"), "ds has the character 'π'; expected characters of Latin-1"),
+    (lambda c: c.search(HOUR, key=5), "names are 5; expected a text with commas, or a list of texts"),
+    (lambda c: c.search(HOUR, kind="table"), "kind is 'table'; expected one of pandas, polars, arrow, astropy"),
+    (lambda c: c.sql(None), "the statement is None; expected SQL as a text"),
+    (lambda c: c.sql("SELECT $u", {"u": object()}), "a parameter is of a type that SQL does not have"),
+    (lambda c: c.fetch(HOUR, protocol="zip"), "protocol is 'zip'; expected as-is or fits"),
+    (lambda c: c.cutout(HOUR, scale=4), "scale is 4; expected 1 over a whole number, such as 1/4"),
+    (lambda c: c.changes(since="soon"), "since = 'soon'; expected a date"),
+]
+
+
+@pytest.mark.parametrize("call, words", WRONG, ids=range(len(WRONG)))
+async def test_a_wrong_argument_is_one_clear_error(mirror, call, words):
+    with pytest.raises((package.RemoteError, BadRequest)) as caught:
+        await asyncio.to_thread(call, package.Client(mirror.url))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://host", "http://", 5])
+async def test_what_is_no_address_is_said_at_once(url):
+    for make in (package.Client, package.AsyncClient, package.use, package.server_config):
+        with pytest.raises(ValueError, match="is not the address of a mirror; expected something like 'http://host:8040'"):
+            make(url)
+
+
+async def test_a_table_without_records_has_the_types_of_its_columns(client):
+    for table in await client.each("search", "hmi.v_45s[2030.01.01_TAI]", key="T_REC,DATAMEAN,QUALITY", kind="arrow"):
+        assert [str(kind) for kind in table.schema.types] == ["string", "double", "int64"]

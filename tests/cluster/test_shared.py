@@ -335,7 +335,7 @@ async def test_an_object_store_that_begins_to_lie_does_no_harm_and_is_named_whil
                     soon.setattr(writer_module, "PATIENCE", 0.5)
                 answer = await other.ask(HOUR)
                 if habit == "silent":
-                    assert b"cannot be had now" in answer.body
+                    assert b"is not available now" in answer.body
                 else:
                     assert answer.json["keywords"][0]["values"] == found
                 assert await one.recnums(HOUR) == found  # warm

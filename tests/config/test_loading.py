@@ -227,6 +227,7 @@ def test_blanks_and_lines_around_an_address_and_the_case_of_its_scheme_do_not_ma
         ("MIRROR_SERVER__PROT", "1", "no such key; did you mean 'port'"),
         ("MIRROR_SERVR__PORT", "1", "no such section; did you mean 'server'"),
         ("MIRROR_SERVER__PORT", "x", "= 'x': expected a whole number"),
+        ("MIRROR_SQL__MEMORY", "1", "= '1': expected a size of at least 10MB"),
         ("MIRROR_FRESHNESS__MAX_AGE", "1h", "no such section; expected one of server, access, upstream"),
     ],
 )
@@ -348,7 +349,6 @@ def test_a_reader_refuses_everything_else_with_a_value_error_only(value):
 
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
-
 
 
 #: How a file comes to be what is no configuration, and what is said of it.

@@ -22,6 +22,7 @@ UNUSED = {
     r"the rest": "what is missing, others",
     r"as it stands": "unchanged",
     r"not to be had": "not available",
+    r"cannot be had": "is not available",
     r"spared": "saved",
     r"standing wish(es)?": "subscription",
     r"throws? out": "evicts",

@@ -291,7 +291,8 @@ def cutter():
 
 def cut(cutter, path, **window):
     order = {"path": str(path), "head": path.read_bytes()[:11520].decode("latin-1"), "window": window, "history": "", "at": 0}
-    return made(json.dumps(order).encode(), cutter)
+    kind, body = made(json.dumps(order).encode(), cutter)
+    return kind, bytes(body)  # of the next one otherwise
 
 
 @pytest.fixture
@@ -309,6 +310,16 @@ def test_one_process_makes_cutouts_as_long_as_all_is_well(cutter, sound):
     assert {kind for kind, _ in answers} == {FILE}
     assert len(set(answers)) == 1
     assert cutter.process == process
+
+
+def test_the_memory_of_large_ones_is_given_back_and_used_again(cutter, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "_KEPT", 10_000)
+    path = tmp_path / "plain.fits"
+    path.write_bytes(whole("plain"))
+    large, small = cut(cutter, path), cut(cutter, path, centre=(30, 30), size=(20, 20), units="pixels")
+    assert len(large[1]) > 10_000 > len(small[1])
+    assert cut(cutter, path) == large
+    assert cut(cutter, path, centre=(30, 30), size=(20, 20), units="pixels") == small
 
 
 @pytest.mark.parametrize("kind", ["HCOMPRESS_1", "end"])

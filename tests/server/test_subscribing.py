@@ -74,6 +74,8 @@ async def test_what_stays_of_a_subscription_keeps_its_comment(mirror):
         ({"segments": ["bitmap", "Bq"]}, "segments", "no segment 'Bq'"),
         ({"where": "QUALITY ="}, "where", "the condition ends here"),
         ({"where": "NOPE = 1"}, "where", "does not exist"),
+        ({"where": "[["}, "where", "unexpected '['"),
+        ({"where": "no_function(QUALITY) = 1"}, "where", "JSOC refuses it: function no_function(integer) does not exist"),
         ({"keys": {"WAVELNTH": [171]}}, "keys", "not a prime key"),
         ({"keys": {"HARPNUM": "a b"}}, "keys", ""),
         ({"budget": "much"}, "budget", "50GB/day"),

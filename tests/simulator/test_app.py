@@ -245,3 +245,32 @@ async def test_run_says_where_it_listens_and_ends_when_told(world):
         assert response.status == 200
     stop.set()
     await asyncio.wait_for(task, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "ds", ["hmi.m_720s[$]", "hmi.m_720s[^]", "hmi.sharp_720s[377][$]", "hmi.sharp_720s[$][$]", "hmi.sharp_720s[$]"]
+)
+async def test_a_record_that_was_the_last_or_the_first_may_be_withdrawn(ds):
+    from mirror.simulator.synthetic import synthetic_series
+
+    series = [each for each in synthetic_series(lambda: 1.7e9) if each.structure.name.lower() == ds.partition("[")[0]]
+    client = TestClient(TestServer(build_app(series)))
+    await client.start_server()
+
+    async def numbers():
+        found = json.loads((await answer(client, {"op": "rs_list", "ds": ds, "key": "*recnum*"}))[1])
+        return found["keywords"][0]["values"] if found["count"] else []
+
+    try:
+        latest, seen = await numbers(), set()
+        for _ in range(3):
+            gone = await (await client.post("/_simulator/withdraw", json={"ds": ds})).json()
+            assert sorted(number for each in gone.values() for number in each) == sorted(latest)
+            seen |= set(latest)
+            latest = await numbers()
+            assert latest
+            assert not set(latest) & seen
+        told = json.loads((await answer(client, {"op": "series_struct", "ds": series[0].structure.name}))[1])["Interval"]
+        assert not {told["FirstRecnum"], told["LastRecnum"]} & seen
+    finally:
+        await client.close()

@@ -43,10 +43,40 @@ class Table(NamedTuple):
 
 def form_options(command: F) -> F:
     """``--json`` and ``--csv``; the function gets ``form``."""
-    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
-    as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
-    as_table = click.option("--table", "form", flag_value="table", default=True, hidden=True)
+    as_csv = one_of("--csv", "form", "csv", "table", help="Print CSV with a header line.")
+    as_json = one_of("--json", "form", "json", "table", help="Print JSON.")
+    as_table = one_of("--table", "form", "table", "table", hidden=True)
     return as_table(as_json(as_csv(table_options(command))))
+
+
+def one_of(flag: str, name: str, value: str, default: str | None = None, **options: Any) -> Callable[[F], F]:
+    """A flag that gives the function's ``name`` this value; of several for one name only one may be given.
+
+    click takes the last one, and says nothing about the others.
+    """
+
+    def choose(context: click.Context, option: click.Parameter, given: bool) -> None:
+        if not given:
+            context.params.setdefault(name, default)
+            return
+        before = context.meta.setdefault(f"mirror.one_of.{name}", (flag, value))
+        if before[1] != value:
+            raise click.UsageError(f"{flag} cannot be combined with {before[0]}", context)
+        context.params[name] = value
+
+    return click.option(flag, f"{name}_{value.replace('-', '_')}", is_flag=True, expose_value=False, callback=choose, **options)
+
+
+def limit_option(command: F) -> F:
+    """``-n``, how many of the records; the function gets ``limit``, None for all."""
+
+    def check(context: click.Context, option: click.Parameter, count: int | None) -> int | None:
+        if count == 0:
+            raise click.BadParameter("expected how many records, such as 10 for the first ten, or -10 for the last ten.", context, option)
+        return count
+
+    words = "Only the first N records; the last N if negative."
+    return click.option("-n", "limit", type=int, callback=check, help=words)(command)
 
 
 def table_options(command: F) -> F:

@@ -10,8 +10,9 @@ What PostgreSQL has but this grammar lacks makes the whole clause ``Unread``, un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NoReturn
 
 from mirror.drms.where.nodes import (
@@ -95,6 +96,7 @@ def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr
     if not tokens:
         source.fail("the condition is empty", end.position, "a condition such as QUALITY >= 0")
     check_harmless(source, tokens)
+    _check_readable(source, tokens)
     early = _closing_early(tokens)
     try:
         expr = _Parser(source, [mark("(", offset), *tokens, mark(")", end.position), end]).whole()
@@ -108,6 +110,37 @@ def parse_where(text: str, *, query: str | None = None, offset: int = 0) -> Expr
         source.fail("the condition ends here", end.position, "')'")
     blanks = len(text) - len(text.lstrip())
     return Unread(text.strip(), frozenset(t.text for t in tokens if t.kind == "name"), position=offset + blanks)
+
+
+#: Marks that PostgreSQL has nowhere in a condition. A ``$`` would be a parameter, and there are none.
+_NOWHERE = "{}\\$"
+
+
+def _check_readable(source: Source, tokens: Sequence[Token]) -> None:
+    """Refuse what PostgreSQL cannot read either, whatever it may have that this grammar lacks: marks, and brackets out of place."""
+    opened: list[Token] = []
+    for before, token in pairwise([None, *tokens]):
+        assert token is not None
+        if token.kind == "other" and token.text in _NOWHERE:
+            source.fail(f"unexpected {token.text!r}", token.position, "a column, a constant or an operator")
+        if token.word == "[":
+            if not _takes_bracket(before, nested=bool(opened)):
+                source.fail("unexpected '['", token.position, "a column or a constant")
+            opened.append(token)
+        elif token.word == "]":
+            if not opened:
+                source.fail("a bracket is closed that was not opened", token.position)
+            opened.pop()
+    if opened:
+        source.fail("a bracket is not closed", opened[-1].position, "']' behind it")
+
+
+def _takes_bracket(before: Token | None, *, nested: bool) -> bool:
+    """True if a ``[`` may follow: as a subscript, as a list after ARRAY, or as a list in a list."""
+    if before is None:
+        return False
+    name = before.kind == "name" and (before.word not in _RESERVED or before.word == "array")
+    return name or before.word in (")", "]") or (nested and before.word in ("[", ","))
 
 
 def closes_early(text: str) -> bool:

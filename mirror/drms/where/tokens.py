@@ -40,6 +40,8 @@ KNOWN_OPERATORS = frozenset(
 _OTHER_OPERATORS = frozenset(
     ["!", "!!", "&&", "@>", "<@", "@@", "@@@", "^@", "<->", "->", "->>", "#>", "#>>", "#-", "@?", "?|", "?&", "?", "&<", "&>", "<<|", "|>>", "&<|", "|&>", "<^", ">^", "?#", "?-", "?-|", "?||", "~=", "##", "@-@", "<<", ">>", "<<=", ">>=", "-|-", "~<~", "~<=~", "~>~", "~>=~", "*=", "*<>", "*<", "*<=", "*>", "*>=", "|&>"]
 )
+#: Operators of other languages, and what PostgreSQL has for them. (Its own && is about arrays.)
+_MEANT = {"==": "=", "===": "=", "!==": "<>", "=<": "<=", "=>": ">=", "=!": "<>", "=~": "~", "**": "^", "//": "/"}
 _FORBIDDEN = (
     (";", "several statements are not accepted in a condition"),
     ("$(", "the time after '$(' is not closed"),
@@ -196,7 +198,8 @@ class Source:
             return mark(name, position), place + len(operator)
         if name in _OTHER_OPERATORS:
             return Token("other", name, position), place + len(operator)
-        return self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, _known())
+        meant = _MEANT.get(operator)
+        return self.fail(f"operator {operator!r} does not exist in PostgreSQL", position, f"'{meant}'" if meant else _known())
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from mirror.metrics import exposition
 from mirror.server.endpoints import Reply, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mirror.services.monitoring.measures import Measures
     from mirror.services.monitoring.status import Status
@@ -62,11 +62,14 @@ class MonitoringApi:
 
 
 class Events:
-    """The handler of /api/events. ``state`` gives the state to send; ``sleep`` is the pause between two looks."""
+    """The handler of /api/events. ``sleep`` is the pause between two looks.
+
+    ``state`` gives the state to send, by the headers of the one who began to listen last.
+    """
 
     def __init__(
         self,
-        state: Callable[[], Awaitable[api.State]],
+        state: Callable[[Mapping[str, str]], Awaitable[api.State]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         most: int = MOST,
     ) -> None:
@@ -77,6 +80,7 @@ class Events:
         self._latest = (0, "")
         self._loop: asyncio.Task[None] | None = None
         self._stopping = False
+        self._headers: Mapping[str, str] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the events."""
@@ -91,7 +95,7 @@ class Events:
         """``text/event-stream`` of events ``status``, whose data is the state as JSON."""
         if len(self._listeners) >= self._most:
             raise TooMany(f"{self._most} pages are already connected; try again later")
-        woken = asyncio.Event()
+        woken, self._headers = asyncio.Event(), request.headers
         self._listeners.add(woken)
         try:
             return await self._tell(request, woken)
@@ -130,7 +134,7 @@ class Events:
         before: api.State | None = None
         while self._listeners and not self._stopping:
             try:
-                state = await self._state()
+                state = await self._state(self._headers)
             except MirrorError as problem:
                 log.warning("state cannot be told problem=%s", problem)
             else:

@@ -73,7 +73,7 @@ class WorkPages:
         since = (await parameters(request)).get("since") or None
         usage = await self._accounting.usage(since) if admin else []
         answer: dict[str, Any] = {
-            "state": await self._overview.state(),
+            "state": await self._overview.state(request.headers),
             "check": await self._checker.progress(),
             "admin": admin,
             "usage": usage,

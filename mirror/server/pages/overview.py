@@ -103,7 +103,7 @@ class Pages:
         return await self._own(request)
 
     async def _own(self, request: web.Request) -> web.Response:
-        return self._web.page(request, "overview.html", state=await self._overview.state())
+        return self._web.page(request, "overview.html", state=await self._overview.state(request.headers))
 
     async def coverage(self, request: web.Request) -> web.Response:
         """The heat map of the series in ``series``, or of the one with the most records."""

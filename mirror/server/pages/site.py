@@ -50,8 +50,14 @@ def in_path(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
+def many(count: Any, noun: str) -> str:
+    """"1 file", "1,920 files"; as in site.js."""
+    return f"{number(count)} {noun if count == 1 else f'{noun}es' if noun.endswith('ch') else f'{noun}s'}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
+    "many": many,
     "size": size,
     "share": share,
     "lasting": length,
@@ -63,6 +69,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 #: A possible name of a series.
 _SERIES = re.compile(r"[A-Za-z]\w*\.\w+", re.ASCII)
+#: Endings of files that browsers and crawlers ask for; no series is called so.
+_FILES = frozenset(["css", "htm", "html", "ico", "js", "json", "php", "png", "svg", "txt", "xml"])
 _FOREVER = "public, max-age=31536000, immutable"
 #: Path and name of each page in the navigation.
 NAVIGATION = (
@@ -199,7 +207,7 @@ class Site:
         first = request.path.split("/")[1]
         pages = {name.strip("/"): (name, title) for name, title in self._navigation}
         found = [pages[name] for name in near(first, pages)]
-        if _SERIES.fullmatch(first):
+        if _SERIES.fullmatch(first) and first.rpartition(".")[2].lower() not in _FILES:
             found.append((f"/series/{in_path(first)}", f"the series {first}"))
         return self.page(request, "not_found.html", status=web.HTTPNotFound.status_code, near=found, passed=passed, why=why)
 

@@ -160,6 +160,7 @@ class Cutouts:
             raise UnknownName(f"no records match {ds}" if not plan.rows else f"{plan.series.name} has no segments")
         if len(plan.files) > 1:
             raise Several(ds, [_choice(wanted) for wanted in plan.files[:MOST_CHOICES]])
+        await asyncio.sleep(0)  # milliseconds of work in one piece would show in the searches of others
         wanted = plan.files[0]
         [name] = await self._assembler.file_names(plan, [wanted])
         if not (wanted.path and await self._files.held(wanted.path)):
@@ -173,6 +174,7 @@ class Cutouts:
 
     async def _with_head(self, found: _Located) -> FitsFile:
         plan, wanted, blob, front = found.plan, found.wanted, found.blob, None
+        await asyncio.sleep(0)
         if not found.adopted:
             front = await self._assembler.front(plan, wanted, blob, now=utc(blob.kept_at))
         if front is None or front.packed is None:
@@ -200,10 +202,13 @@ class Cutouts:
             if since is not None:
                 window = moved(window, time_of(found.plan.series, found.plan.rows[0]), head, since)
                 history += ", its centre moved with the rotation of the Sun"
+            await asyncio.sleep(0)
             try:
-                return await self._renderer.cutout(path, head, window, history, found.blob.kept_at)
+                made = await self._renderer.cutout(path, head, window, history, found.blob.kept_at)
             except MirrorError as problem:
                 raise type(problem)(f"{_name(found)}: {problem}") from problem
+            await asyncio.sleep(0)
+            return made
 
     async def _archived(self, wanted: RequestedFile, *, cached_only: bool) -> Blob:
         name = f"{wanted.record}{{{wanted.segment}}}"

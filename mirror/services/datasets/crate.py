@@ -23,7 +23,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from mirror.api.contract import LARGEST
-from mirror.errors import BadRequest, StorageError, explained
+from mirror.errors import BadRequest, StorageError, UnknownName, explained
 from mirror.humanize import counted, in_words, stamp, utc
 from mirror.services.datasets.tables import Contents, KeptFile
 from mirror.storage.disk import digest_of, is_sha256
@@ -238,7 +238,7 @@ def read_crate(folder: Path) -> ReadCrate:
     """A crate, once every byte of it matches its manifests. StorageError names what does not."""
     if not folder.is_dir() or not (folder / METADATA).is_file() or not (folder / _MANIFESTS[1]).is_file():
         unpacked = "; unpack it first, if it is one" if folder.is_file() else ""
-        raise StorageError(f"{folder} is not a crate; expected a folder made by `mirror dataset export`{unpacked}")
+        raise UnknownName(f"{folder} is not a crate; expected a folder made by `mirror dataset export`{unpacked}")
     try:
         tags = _checked(folder, _MANIFESTS[1])
         if lacking := [name for name in (METADATA, _MANIFESTS[0]) if name not in tags]:

@@ -31,6 +31,7 @@ from mirror.readthrough.records import CacheStatus
 from mirror.services.datasets.crate import bibtex, fresh_folder, read_crate, write_crate
 from mirror.services.datasets.tables import Contents, KeptFile, KeptRecord, taken
 from mirror.services.exports.segment_files import FileLocation, requested_files
+from mirror.services.search.names import check_segments
 from mirror.storage.index.layout import NAME_FIELD, SEPARATOR
 from mirror.storage.lake.columns import lake_columns, select_sql
 from mirror.storage.lake.table import keysets
@@ -175,6 +176,7 @@ class Datasets:
         for text in texts:
             await report(Progress(step="records", series=text))
             for selection in await self._find.search.selections(text):
+                check_segments(selection.series, selection.source.segments)  # without files too
                 rows = (await self._find.records.read(selection)).rows
                 each = chosen.setdefault(selection.series.name, _Chosen(selection.series, {}, {}))
                 for row in rows:
@@ -215,7 +217,7 @@ class Datasets:
         rows = await self._numbered(series, recnums, report)
         if lacking := [number for number in recnums if number not in rows]:
             gone = tuple(f"{series.name}[:#{number}]" for number in lacking)
-            raise NotHeld(f"{counted(len(lacking), 'record')} of {series.name} cannot be had from JSOC: {_listed(gone)}", gone)
+            raise NotHeld(f"{counted(len(lacking), 'record')} of {series.name} not available from JSOC: {_listed(gone)}", gone)
         return {number: rows[number] for number in recnums}
 
     async def _numbered(self, series: Series, recnums: Sequence[int], report: Report) -> dict[int, Row]:
@@ -255,7 +257,7 @@ class Datasets:
                 elif blob is not None:
                     kept.append(KeptFile(series, file.owner.recnum, file.segment, file.path, blob.size, blob.sha256))
         if problems:
-            what = f"{counted(len(problems), 'file')} cannot be had, so no data set was made; all else stays cached"
+            what = f"{counted(len(problems), 'file')} not available, so no data set was made; all else stays cached"
             raise NotHeld(f"{what}: {_listed(problems)}", tuple(problems))
         return kept
 
@@ -421,7 +423,7 @@ class Datasets:
                     taken_in = [(f, await self._take_file(series, row, f, crate.files.get(f.sha256))) for f in kept]
                     lost += [f"{r.record}{{{f.segment}}}: {wrong}" for f, wrong in taken_in if wrong]
         if lost:
-            what = f"{counted(len(lost), 'item')} of {wanted.name} cannot be had, so no data set was made; all else stays cached"
+            what = f"{counted(len(lost), 'item')} of {wanted.name} not available, so no data set was made; all else stays cached"
             raise NotHeld(f"{what}: {_listed(lost)}", tuple(lost))
         made = replace(wanted, created=self._find.rules.timestamp())
         await self._table.add(made)

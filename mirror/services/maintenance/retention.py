@@ -290,8 +290,10 @@ class Forgetter:
 
 
 def _of_data_sets(keeping: Mapping[str, frozenset[int]], *, force: bool) -> list[str]:
-    told = "loses {}" if force else "keeps {}, which stay"
-    return [f"the data set {name} {told.format(counted(len(numbers), 'record'))}" for name, numbers in keeping.items()]
+    def told(count: str, *, one: bool) -> str:
+        return f"loses {count}" if force else f"keeps {count}, which {'stays' if one else 'stay'}"
+
+    return [f"the data set {name} {told(counted(len(numbers), 'record'), one=len(numbers) == 1)}" for name, numbers in keeping.items()]
 
 
 def _sum(removed: list[Forgotten], *, dry_run: bool) -> Forgotten:

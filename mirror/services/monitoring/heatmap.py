@@ -21,7 +21,7 @@ from mirror.config.schedule import span
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.plan import RECNUMS
 from mirror.drms.times import from_datetime
-from mirror.errors import BadRequest, NotHeld, Refused
+from mirror.errors import BadRequest, Refused, UnknownName
 from mirror.storage.database.database import Tables
 from mirror.storage.index.layout import column_name, quoted
 from mirror.storage.lake.columns import time_column
@@ -309,7 +309,7 @@ class HeatMap:
     def _series(self, name: str) -> tuple[Series, Axis]:
         held = self._index.series(name)
         if held is None:
-            raise NotHeld(f"the series {name!r} is not cached", (name,))
+            raise UnknownName(f"the series {name!r} is not cached")
         axis = coverage_axis(held[0])
         if axis is None or axis.place(0.0) is None:
             raise Refused(f"{held[0].name} has no prime key of type time, so it has no days")

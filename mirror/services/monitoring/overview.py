@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec.structs import asdict
@@ -31,7 +33,7 @@ from mirror.services.fills import fill_line
 from mirror.services.films import film_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from mirror.api.access import UsageLine
@@ -129,10 +131,15 @@ _CHANGES = 8
 _JOBS = 40
 #: The origins of searches that did not need JSOC, and of those that did.
 _LOCAL, _ASKED = ("local", "stale"), ("filled", "forwarded")
+#: The headers of a request without any.
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Overview:
-    """Gathers the state; ``clock`` gives seconds that only go forward, ``root`` is the store's folder."""
+    """Gathers the state; ``clock`` gives seconds that only go forward, ``root`` is the store's folder.
+
+    ``elsewhere`` gives the jobs under way at other mirrors of the cluster, as whoever sent these headers may see them.
+    """
 
     def __init__(
         self,
@@ -144,8 +151,10 @@ class Overview:
         jobs: AllJobs,
         root: Path,
         clock: Callable[[], float],
+        elsewhere: Callable[[Mapping[str, str]], Awaitable[list[Job]]] | None = None,
     ) -> None:
         self._status = status
+        self._elsewhere = elsewhere
         self._accounting = accounting
         self._blobs = blobs
         self._totals = totals
@@ -156,12 +165,13 @@ class Overview:
         self._slows: _Recent[tuple[Slow, Spared, DiskSpace, list[Job], list[LatestChange]]] = _Recent(SLOW, clock)
         self._states: _Recent[State] = _Recent(FRESH, clock)
 
-    async def state(self) -> State:
-        """Everything."""
-        return await self._states.get(self._state)
+    async def state(self, headers: Mapping[str, str] = NOBODY) -> State:
+        """Everything; ``headers`` are of the request of whoever looks."""
+        return await self._states.get(lambda: self._state(headers))
 
-    async def _state(self) -> State:
+    async def _state(self, headers: Mapping[str, str]) -> State:
         slow, spared_bytes, disk, jobs, changes = await self._slows.get(self._slow)
+        there = [] if self._elsewhere is None else await self._elsewhere(headers)
         brief, usage = self._status.brief(), self._blobs.usage()
         local, asked = _sum(brief.searches, _LOCAL), _sum(brief.searches, _ASKED)
         files = StoredFiles(
@@ -173,7 +183,7 @@ class Overview:
             subscriptions=slow.subscriptions,
             check=slow.check,
             files=files,
-            jobs=jobs,
+            jobs=[*jobs, *there],
             answers=Answers(local=local, asked=asked, all=local + asked),
             bytes=spared_bytes,
             disk=disk,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import gzip
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -34,6 +34,7 @@ _BLOCK_PIXELS, _RICE_SIZES = 32, (1, 2, 4)
 _GZIP_LEVEL = 6
 #: Five pixels, and the tile that they are by the standard.
 _PIXELS, _TILE = np.array([3, -1, 70_000, 0, -(2**31)], np.int32), bytes.fromhex("00000003d0000000000000003800111710001116fffffffff8")
+_AT_ONCE = 1 << 20  #: bytes of tiles after which another read begins
 _TABLE = 8  #: bytes of a row of the table of tiles: how many bytes a tile has, and where they begin
 
 
@@ -64,19 +65,24 @@ class Rice:
             return (
                 self.encode(_PIXELS, 32, 4) == _TILE
                 and self.decode(_TILE, 32, 4, len(_PIXELS)) == _PIXELS.tobytes()
-                and (4 not in self.begin or self.beginning(_TILE + _TILE, 32, np.zeros(5, np.int32)).tolist() == _PIXELS.tolist())
+                and (4 not in self.begin or self.beginning(32, np.zeros(5, np.int32))(_TILE + _TILE).tolist() == _PIXELS.tolist())
             )
         except Exception:  # noqa: BLE001  (whatever it is, these are not the functions that are known here)
             return False
 
-    def beginning(self, tile: bytes, block: int, pixels: NDArray[Any]) -> NDArray[Any]:
-        """``pixels``, filled with the first ones of a tile; ``problem`` if that has fewer."""
-        try:
-            self.begin[pixels.itemsize](tile, len(tile), pixels.ctypes.data, pixels.size, block)
-        except self.problem as found:
-            if "unused" not in str(found):
-                raise
-        return pixels
+    def beginning(self, block: int, pixels: NDArray[Any]) -> Callable[[bytes], NDArray[Any]]:
+        """What fills ``pixels`` with the first ones of a tile and returns them; ``problem`` if that has fewer."""
+        decode, address, count = self.begin[pixels.itemsize], pixels.ctypes.data, pixels.size
+
+        def filled(tile: bytes) -> NDArray[Any]:
+            try:
+                decode(tile, len(tile), address, count, block)
+            except self.problem as found:
+                if "unused" not in str(found):
+                    raise
+            return pixels
+
+        return filled
 
 
 @cache
@@ -134,8 +140,9 @@ class RiceRows:
         places = np.frombuffer(read(self.table + _TABLE * bottom, _TABLE * (top - bottom)), ">i4").reshape(-1, 2).tolist()
         decoded = self._decoder(codec, right)
         pixels = np.empty((top - bottom, right - left), self._kind)
-        for row, (count, at) in zip(pixels, places, strict=True):
-            row[:] = decoded(read(self.heap + at, count))[left:right]
+        tiles = _together(lambda at, count: read(self.heap + at, count), places)
+        for row, tile in zip(pixels, tiles, strict=True):
+            row[:] = decoded(tile)[left:right]
         return pixels
 
     @property
@@ -145,9 +152,22 @@ class RiceRows:
     def _decoder(self, codec: Rice, count: int) -> Callable[[bytes], NDArray[Any]]:
         """What gives at least ``count`` pixels of a tile, until it is called again."""
         if count < self.columns and self.size in codec.begin:
-            pixels = np.empty(count, self._kind)
-            return lambda tile: codec.beginning(tile, self.block, pixels)
+            return codec.beginning(self.block, np.empty(count, self._kind))
         return lambda tile: np.frombuffer(codec.decode(tile, self.block, self.size, self.columns), self._kind)
+
+
+def _together(read: Read, places: Sequence[Sequence[int]]) -> Iterator[bytes]:
+    """The bytes at these places, each a count and an offset: many that follow each other are read at once."""
+    start = 0
+    while start < len(places):
+        end, first = start + 1, places[start][1]
+        until = first + places[start][0]
+        while end < len(places) and places[end][1] == until and until - first < _AT_ONCE:
+            until, end = until + places[end][0], end + 1
+        piece = read(first, until - first)
+        for count, at in places[start:end]:
+            yield piece[at - first : at - first + count]
+        start = end
 
 
 # ---- writing ---------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import fcntl
 import io
 import json
 import math
+import mmap
 import os
 import resource
 import select
@@ -124,7 +125,7 @@ _PIPE = 1 << 20
 NICE = 10
 
 
-def made(line: bytes, cutter: Cutter) -> tuple[bytes, bytes]:
+def made(line: bytes, cutter: Cutter) -> tuple[bytes, bytes | memoryview]:
     """What an order gives: its kind, and the bytes."""
     order = json.loads(line)
     try:
@@ -202,10 +203,10 @@ def _judged(answer: bytes | None, status: int) -> tuple[bytes, bytes]:
     return DEATH, f"its data were the end of the process that read them ({how})".encode()
 
 
-def _is_one(kind: bytes, body: bytes) -> bool:
+def _is_one(kind: bytes, body: bytes | memoryview) -> bool:
     """Whether this is one of the answers that there are."""
     begins = {PICTURE: _PNG, FILE: _FITS}.get(kind)
-    return body.startswith(begins) if begins else kind in (REFUSAL, WRONG) and bool(body)
+    return bytes(body[: len(begins)]) == begins if begins else kind in (REFUSAL, WRONG) and bool(body)
 
 
 # ---- cutouts -----------------------------------------------------------------------------------------------------
@@ -213,31 +214,38 @@ def _is_one(kind: bytes, body: bytes) -> bool:
 #: Cutouts after which the process that makes them is replaced, and bytes by which it may have grown.
 REUSED, GROWN = 200, 256 << 20
 _LENGTH = struct.Struct(">I")
+#: Bytes of memory for answers that stay in use: the next cutout needs them again.
+_KEPT = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """A process that makes cutouts, the way to it, and the bytes of addresses that it had when it began."""
+    """A process that makes cutouts, the way to it, and the bytes of addresses that it had when it began.
+
+    It leaves what it makes in ``area``, memory that both have: a megabyte would go through the socket in many pieces.
+    """
 
     process: int
     socket: socket.socket
+    area: mmap.mmap
     size: int
 
     @classmethod
     def begin(cls) -> _Child:
+        area = mmap.mmap(-1, MOST_BYTES)
         ours, theirs = socket.socketpair()
         process = os.fork()
         if not process:
             try:
                 ours.close()
-                _serve(theirs)
+                _serve(theirs, area)
             finally:
                 os._exit(0)
         theirs.close()
-        return cls(process, ours, _address_space(process))
+        return cls(process, ours, area, _address_space(process))
 
     def end(self) -> int:
-        """End it; how it ended."""
+        """End it; how it ended. Its last answer is still there."""
         self.socket.close()
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
@@ -246,20 +254,28 @@ class _Child:
     def has_ended(self) -> bool:
         return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def ask(self, file: BinaryIO, line: bytes) -> bytes | None:
-        """The kind and bytes of an answer, or less if it ends before; None if it takes too long, or is too much."""
+    def ask(self, file: BinaryIO, line: bytes) -> tuple[bytes, memoryview] | None:
+        """The kind and bytes of an answer, no kind if it ends before; None if it takes too long, or is too much.
+
+        The bytes change with the next answer.
+        """
         until = time.monotonic() + LONGEST
         try:
             self.socket.settimeout(LONGEST)
             socket.send_fds(self.socket, [_LENGTH.pack(len(line))], [file.fileno()])
             self.socket.sendall(line)
-            head = self._receive(_LENGTH.size, until)
-            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
-            return None if length > MOST_BYTES else bytes(self._receive(length, until))
+            head = self._receive(HEAD.size, until)
         except TimeoutError:
             return None
         except ConnectionError:
-            return b""
+            head = bytearray()
+        kind, length = HEAD.unpack(head) if len(head) == HEAD.size else (b"", 0)
+        return None if length > MOST_BYTES else (kind, memoryview(self.area)[:length])
+
+    def tidy(self, length: int) -> None:
+        """Give the memory of a large answer back, once it has been read."""
+        if length > _KEPT and hasattr(mmap, "MADV_REMOVE"):
+            self.area.madvise(mmap.MADV_REMOVE, 0, length)
 
     def _receive(self, count: int, until: float) -> bytearray:
         """So many bytes, or those before the end."""
@@ -278,26 +294,29 @@ class Cutter:
 
     def __init__(self) -> None:
         self._child: _Child | None = None
-        self._cut = 0
+        self._cut = self._length = 0
 
     @property
     def process(self) -> int | None:
         """Its number, None while there is none."""
         return None if self._child is None else self._child.process
 
-    def cut(self, file: BinaryIO, line: bytes) -> tuple[bytes, bytes]:
-        """What the order in ``line`` for an open file gives: its kind, and the bytes."""
-        if self._child is not None and (self._cut >= REUSED or self._child.has_ended()):
-            self.end()
+    def cut(self, file: BinaryIO, line: bytes) -> tuple[bytes, bytes | memoryview]:
+        """What the order in ``line`` for an open file gives: its kind, and the bytes, which change with the next one."""
+        if self._child is not None:
+            self._child.tidy(self._length)
+            if self._cut >= REUSED or self._child.has_ended():
+                self.end()
         if self._child is None:
             self._child, self._cut = _Child.begin(), 0
         child, self._cut = self._child, self._cut + 1
         answer = child.ask(file, line)
-        if answer is not None and answer[:1] in (FILE, WRONG) and _is_one(answer[:1], answer[1:]):
+        if answer is not None and answer[0] in (FILE, WRONG) and _is_one(*answer):
+            self._length = len(answer[1])
             if _address_space(child.process) > child.size + GROWN:
                 self.end()
-            return answer[:1], answer[1:]
-        return _judged(answer, self.end())
+            return answer
+        return _judged(None if answer is None else b"".join(answer), self.end())
 
     def end(self) -> int:
         """End the process; how it ended, 0 if there is none."""
@@ -305,7 +324,7 @@ class Cutter:
         return 0 if child is None else child.end()
 
 
-def _serve(orders: socket.socket) -> None:
+def _serve(orders: socket.socket, area: mmap.mmap) -> None:
     """In the child: give everything up, and make cutouts until nobody is there any more."""
     give_up_everything()
     with orders, orders.makefile("rb") as more:
@@ -317,8 +336,10 @@ def _serve(orders: socket.socket) -> None:
             order = json.loads(more.read(_LENGTH.unpack(head)[0]))
             with os.fdopen(files[0], "rb") as file:
                 kind, body = _outcome(file, order)
-            orders.sendall(_LENGTH.pack(1 + len(body)) + kind)
-            orders.sendall(body)
+            length = len(body)
+            if length <= MOST_BYTES:
+                area[:length] = body
+            orders.sendall(HEAD.pack(kind, length))
 
 
 def _load() -> None:

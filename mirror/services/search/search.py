@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mirror.concurrency import Offload
 from mirror.coverage.claims import oldest_check
 from mirror.coverage.plan import Forward, extreme_position, need
-from mirror.drms.exportrules import ALL_SEGMENTS
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind, stepless
 from mirror.errors import BadRequest, NotHeld, Refused, UnknownSeries, UpstreamError
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.services.search.columns import FoundRecords, answer
-from mirror.services.search.names import unknown_keyword, unknown_link, unknown_segment
+from mirror.services.search.names import check_segments, unknown_keyword, unknown_link, unknown_segment
 from mirror.storage.index.blocks import BlockRows
 from mirror.storage.index.layout import PSEUDO_NAMES
 from mirror.wire.info import ALL
@@ -95,9 +94,7 @@ class Search:
         by_name = {s.name.lower(): s for s in series}
         for part in await self._parsed(request.ds):
             named = by_name.get(part.series.lower(), series[0])
-            for name in part.segments or ():
-                if name.upper() != ALL_SEGMENTS and named.segment(name) is None:
-                    raise unknown_segment(named, name)
+            check_segments(named, part.segments)
         for name in request.links or ():
             if name != ALL and not any(s.link(name) for s in series):
                 raise unknown_link(series[0], name)

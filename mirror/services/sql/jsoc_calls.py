@@ -68,7 +68,7 @@ def _begins(words: Sequence[Token], at: int) -> bool:
     return (
         len(words) > at + 2
         and words[at + 1].text == "("
-        and words[at + 2].kind in (Kind.TEXT, Kind.ESCAPED, Kind.PARAMETER)
+        and (words[at + 2].kind in (Kind.TEXT, Kind.ESCAPED, Kind.PARAMETER, Kind.NUMBER) or words[at + 2].text == ")")
     )
 
 
@@ -77,7 +77,7 @@ def _call(sql: str, words: Sequence[Token], at: int) -> Call:
     given, after = words[at + 2], list(words[at + 3 : at + 8])
     if given.kind is not Kind.TEXT:
         raise SyntaxProblem(
-            f"{FUNCTION}() of {given.text}", text=sql, position=given.start, expected=EXPECTED
+            f"{FUNCTION}() of {'nothing' if given.text == ')' else given.text}", text=sql, position=given.start, expected=EXPECTED
         )
     said = [name(w) for w in after]
     if said[:1] == [")"]:

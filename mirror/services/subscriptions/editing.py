@@ -19,6 +19,7 @@ from mirror.config.readers import Misread
 from mirror.config.schedule import parse_moment
 from mirror.drms.recordset import Bracket, RecordSet, Where
 from mirror.drms.selection import bind
+from mirror.drms.where import bind_where, may_hold, parse_where, where_columns
 from mirror.errors import (
     BadRequest,
     ConfigError,
@@ -26,12 +27,13 @@ from mirror.errors import (
     SyntaxProblem,
     UnknownName,
     UnknownSeries,
+    UpstreamRefused,
     WrongFields,
 )
 from mirror.services.search.names import unknown_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from mirror.config.schedule import Moment
     from mirror.config.watching import ConfigWatcher
@@ -179,11 +181,15 @@ def _free(series: str, names: set[str]) -> str:
 
 
 class SubscriptionValidation:
-    """Checks subscriptions before they are written, and makes the mirror use them afterwards."""
+    """Checks subscriptions before they are written, and makes the mirror use them afterwards.
 
-    def __init__(self, queries: QueryCheck, watch: ConfigWatcher) -> None:
+    ``count`` asks JSOC how many records a record set has.
+    """
+
+    def __init__(self, queries: QueryCheck, watch: ConfigWatcher, count: Callable[[str], Awaitable[int]]) -> None:
         self._queries = queries
         self._watch = watch
+        self._count = count
 
     async def check(self, subscription: Mapping[str, Any]) -> None:
         """WrongFields for what cannot be read, and for a series, prime key, segment or keyword that does not exist."""
@@ -195,13 +201,29 @@ class SubscriptionValidation:
         if not subscription.get("series"):
             return {}
         try:
-            return dict(_wrong(await self._queries.structure(str(subscription["series"])), subscription))
+            series = await self._queries.structure(str(subscription["series"]))
         except UnknownSeries:
             near = await self._queries.near(str(subscription["series"]))
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             return {"series": f"no such series{hint}"}
         except MirrorError:
             return {}  # shows as the subscription's problem, once JSOC is back
+        wrong = dict(_wrong(series, subscription))
+        if "where" not in wrong and isinstance(condition := subscription.get("where"), str) and condition.strip():
+            wrong |= await self._refusal(series, condition)
+        return wrong
+
+    async def _refusal(self, series: Series, condition: str) -> dict[str, str]:
+        """What JSOC says against a condition that the mirror cannot read or evaluate; it is asked about one record."""
+        if may_hold(bind_where(parse_where(condition), columns := where_columns(series)), columns):
+            return {}
+        try:
+            await self._count(str(RecordSet(series.name, (Bracket(":#1"), Where(condition)))))
+        except UpstreamRefused as problem:
+            return {"where": f"JSOC refuses it: {problem.message.partition(chr(10))[0]}"}
+        except (MirrorError, TimeoutError):
+            pass  # as for the structure
+        return {}
 
     async def apply(self) -> None:
         """Put what was just written into force at once."""

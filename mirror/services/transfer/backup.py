@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 
 from mirror import __version__
 from mirror.api import transfer as api
-from mirror.errors import BadRequest, StorageError, explained
+from mirror.errors import BadRequest, StorageError, UnknownName, explained
 from mirror.services.transfer.manifests import (
     INDEX,
     MANIFEST,
@@ -219,7 +219,7 @@ def generations(to: Path) -> list[Path]:
             path for path in to.iterdir() if NAME.fullmatch(path.name) and (path / MANIFEST).is_file()
         )
     except OSError as error:
-        raise StorageError(f"cannot read {to}: {explained(error)}") from error
+        raise (UnknownName if isinstance(error, FileNotFoundError) else StorageError)(f"cannot read {to}: {explained(error)}") from error
 
 
 def describe(to: Path) -> list[api.Backup]:

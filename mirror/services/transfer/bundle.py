@@ -19,8 +19,9 @@ from mirror.api import transfer as api
 from mirror.coverage.axis import Kind, coverage_axis
 from mirror.coverage.claims import held_parts, with_edges
 from mirror.coverage.plan import RECNUMS, Forward, box_query, need
-from mirror.errors import BadRequest, StorageError, UnknownSeries, UpstreamError, explained
+from mirror.errors import BadRequest, StorageError, UnknownName, UnknownSeries, UpstreamError, explained
 from mirror.services.exports.assembling import link_queries
+from mirror.services.search.names import check_segments
 from mirror.services.transfer.bundle_contents import (
     EXPORTS,
     FACTS,
@@ -167,6 +168,7 @@ class Bundles:
     async def _one(self, wanted: BundleRequest, text: str, to: Path, load: _Load, report: Report) -> None:
         way = self._ways[wanted.held or not self._ways[False].rules.may_ask]
         for selection in await way.search.selections(text):
+            check_segments(selection.series, selection.source.segments)
             self._note_structure(selection.series, load)
             resolved = (await way.extremes.resolve(selection)).selection
             if resolved is None:
@@ -336,7 +338,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            raise StorageError(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
+            raise UnknownName(f"{folder} is not a bundle; expected a folder made by `mirror bundle`")
         return decode_manifest(path.read_bytes(), Bundle, str(path))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {explained(error)}") from error

@@ -278,9 +278,10 @@ class Index(Reader):
         Other records in those boxes become old versions. ``more`` are further answers that it gives.
         """
         gaps = [gap for box in complete for gap in self.coverage(series).gaps(box)]
+        new = await self._converted(series, [answer])
+        del answer  # its texts are most of the memory that a fill takes, and the write may have to wait
         await self._merge(
-            series,
-            [answer],
+            new,
             complete,
             vouched=bool(complete) and not gaps,
             checked=complete,
@@ -296,15 +297,15 @@ class Index(Reader):
             layout = self._held[series.name.lower()].layout
             await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
             return
-        await self._merge(series, answers, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
+        new = await self._converted(series, answers)
+        await self._merge(new, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
 
     async def amend(
         self, series: Series, answers: Sequence[RsList], box: Box, *, gone: Collection[int], checked_at: float
     ) -> None:
         """Note that a held box was checked: ``answers`` have the records that changed, ``gone`` no longer exist."""
-        await self._merge(
-            series, answers, (), gone=gone, vouched=True, checked=(box,), checked_at=checked_at, renews=True
-        )
+        new = await self._converted(series, answers)
+        await self._merge(new, (), gone=gone, vouched=True, checked=(box,), checked_at=checked_at, renews=True)
 
     async def confirm(
         self, series: Series, boxes: tuple[Box, ...], checked_at: float, *, is_shared: bool = False
@@ -330,10 +331,16 @@ class Index(Reader):
         if self.on_commit is not None and boxes:
             self.on_commit(Committed(series, boxes, checked_at, since))
 
+    async def _converted(self, series: Series, answers: Sequence[RsList]) -> _New:
+        held = self._held[series.name.lower()]
+        layout = held.layout
+        async with self._converting:
+            rows = await rows_of(layout, answers, held.keyset)
+        return _New(series, layout, rows, widened_by(layout, answers, held.tolerances))
+
     async def _merge(
         self,
-        series: Series,
-        answers: Sequence[RsList],
+        new: _New,
         complete: tuple[Box, ...],
         *,
         gone: Collection[int] = (),
@@ -344,11 +351,8 @@ class Index(Reader):
         more: tuple[NewAnswer, ...] = (),
     ) -> None:
         """Commit records, what they replace, the claim on ``checked``, and ``more`` answers, in one transaction."""
+        series, layout, rows = new.series, new.layout, new.rows
         held = self._held[series.name.lower()]
-        layout = held.layout
-        async with self._converting:
-            rows = await rows_of(layout, answers, held.keyset)
-        widened = widened_by(layout, answers, held.tolerances)
         changed = _Changed(layout)
 
         def work(cursor: Cursor) -> None:
@@ -367,14 +371,14 @@ class Index(Reader):
             for each in more:
                 self._answers.put(cursor, layout, each, checked_at)
             self._log.add(cursor, layout.series.name, checked, checked_at)
-            add_tolerances(cursor, layout, widened)
+            add_tolerances(cursor, layout, new.widened)
             self._file.drop(layout.series.name.lower(), changed.places)
 
         if renews and any(held.coverage.gaps(box) for box in checked):
             checked = ()  # some of it was removed meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
-        held.widen(widened)  # first: nobody may read the new rows with the old tolerances
+        held.widen(new.widened)  # first: nobody may read the new rows with the old tolerances
         await self._database.write(work)
         held.has_tables = True
         changed.tell(held.version)
@@ -522,6 +526,16 @@ class Index(Reader):
         number = max(self._keysets, default=0) + 1
         self._keysets[number] = _positions(layout.fields)
         return number
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """Answers as rows of the index (None: they have no records), and the tolerances that these widen."""
+
+    series: Series
+    layout: Layout
+    rows: pa.Table | None
+    widened: dict[str, Tolerance]
 
 
 class _Changed:

@@ -1,6 +1,6 @@
 // The heat map: all years, one year by months, one day by hours; gaps, and filling them.
 import { filling as fillingOf } from "./filling.js";
-import { announce, api, attempt, h, listen, may, number, share } from "./site.js";
+import { announce, api, attempt, h, listen, many, may, number, share } from "./site.js";
 import { Grid } from "./grid.js";
 import { Cells, LEGENDS } from "./days.js";
 import { yearsTable, yearTable } from "./daytables.js";
@@ -55,7 +55,7 @@ function draw() {
   byId("legend").replaceChildren(...LEGENDS[measure.value].map(([kind, text]) => h("li", { class: kind }, text)));
   const [from, to] = place.year === null ? [0, cells.count] : [ofYear(place.year), ofYear(place.year + 1)];
   byId("summary").textContent = [
-    `${number(cells.sum("records", from, to))} records`, `${number(cells.sum("files", from, to))} files`,
+    many(cells.sum("records", from, to), "record"), many(cells.sum("files", from, to), "file"),
     `${number([...cells.answer.states.slice(from, to)].filter((s) => s === "f").length)} days fully cached`,
     `${share(cells.sum("flagged", from, to), cells.sum("records", from, to))} flagged`,
   ].join(", ");
@@ -151,7 +151,7 @@ function gapList(gaps) {
   if (!gaps.count) return h("p", { class: "note good" }, "Nothing is missing.");
   const rows = gaps.gaps.map((g) => h("tr", {}, h("td", {}, g.first ?? "start of series"), h("td", {}, g.last ?? "end of series"), h("td", { class: "n" }, number(g.slots)), h("td", { class: "w" }, g.restriction)));
   return h("div", {},
-    h("p", {}, `${number(gaps.count)} ${gaps.count === 1 ? "gap" : "gaps"}${gaps.slots === null ? "" : `, ${number(gaps.slots)} slots`}${gaps.count > rows.length ? `; the first ${rows.length}` : ""}:`),
+    h("p", {}, `${number(gaps.count)} ${gaps.count === 1 ? "gap" : "gaps"}${gaps.slots === null ? "" : `, ${many(gaps.slots, "slot")}`}${gaps.count > rows.length ? `; the first ${rows.length}` : ""}:`),
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Gaps" }, h("table", {},
       h("thead", {}, h("tr", {}, ["From", "To", "Slots", "Restricted to"].map((t) => h("th", { scope: "col", class: t === "Slots" ? "n" : null }, t)))),
       h("tbody", {}, rows))));

@@ -1,5 +1,5 @@
 // What /api/coverage/days tells, in words, colours and record sets.
-import { number, share } from "./site.js";
+import { many, share } from "./site.js";
 import { between, token } from "./grid.js";
 
 const WORDS = { f: "fully cached", p: "partly cached", g: "missing", "-": "never requested" };
@@ -26,7 +26,7 @@ export class Cells {
     const t = this.answer;
     const lines = [`${this.name(index)}: ${WORDS[t.states[index]]}`];
     if (t.states[index] === "p") lines.push(`${share(t.held[index] || t.touched[index], t.expected[index])} of ${t.held[index] ? "slots" : "slots, for some of the records"}`);
-    lines.push(`${number(t.records[index])} records, ${number(t.files[index])} files`);
+    lines.push(`${many(t.records[index], "record")}, ${many(t.files[index], "file")}`);
     if (t.flagged[index]) lines.push(`${share(t.flagged[index], t.records[index])} flagged, ${share(t.missing[index], t.records[index])} without data`);
     return lines.join("\n");
   }

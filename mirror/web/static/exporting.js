@@ -1,7 +1,7 @@
 // Exports: begun here, watched until they are done, with where the files are.
 
 import { estimated } from "./estimates.js";
-import { api, attempt, h, number, size } from "./site.js";
+import { api, attempt, h, many, size } from "./site.js";
 
 const LOOK = 1000;
 
@@ -29,7 +29,7 @@ export function exporting(form, ds) {
     if (job.waits) parts.push(h("p", { class: "note warn" }, `${job.waits.why}; next attempt ${job.waits.next_try}`));
     if (!done && job.state !== "failed") parts.push(h("progress", { max: job.total || 1, value: job.ready, "aria-label": "Files of the export" }));
     if (done) {
-      parts.push(h("p", {}, `${number(job.ready)} files${job.bytes ? `, ${size(job.bytes)}` : ""}: `,
+      parts.push(h("p", {}, `${many(job.ready, "file")}${job.bytes ? `, ${size(job.bytes)}` : ""}: `,
         job.tar ? h("a", { href: job.tar, download: true }, "tar file") : null, job.tar ? " · " : null,
         h("a", { href: `/jobs/${encodeURIComponent(job.id)}` }, "files")));
     }

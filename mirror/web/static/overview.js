@@ -1,20 +1,21 @@
 // The front page: figures as they change.
-import { h, length, listen, number, share, size } from "./site.js";
+import { h, length, listen, many, number, share, size } from "./site.js";
 
 const JSOC = { ok: ["online", "good"], failing: ["failing", "bad"], away: ["not responding", "bad"], offline: ["offline mode", "muted"] };
 const SUBSCRIPTION = { current: "good", failing: "bad", working: "busy" };
 
 const figures = (state) => ({
   share: share(state.answers.local, state.answers.all),
-  local: number(state.answers.local),
+  local: many(state.answers.local, "search"),
   asked: number(state.answers.asked),
   spared: size(state.bytes.spared),
   sent: size(state.bytes.sent),
   fetched: size(state.bytes.asked),
   ahead: size(state.bytes.ahead),
   policy: state.policy,
-  requests: number(state.upstream.requests),
+  requests: many(state.upstream.requests, "request"),
   failed: number(state.upstream.failed),
+  refused: number(state.upstream.refused ?? 0),
   records: number(state.records),
   series: number(state.series),
   files: number(state.files.count),
@@ -69,7 +70,7 @@ const theFiles = (f) => task(`${number(f.files)} file${f.files === 1 ? "" : "s"}
   h("progress", { max: Math.max(1, f.size), value: f.bytes, "aria-label": `Files for ${f.who}` }), forWhom(f.who));
 
 const aJob = (j) => task(
-  [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state)],
+  [h("a", { href: `/jobs/${encodeURIComponent(j.id)}` }, j.id), " ", h("span", { class: "badge busy" }, j.state), j.server ? h("span", { class: "small muted" }, ` at ${j.server}`) : null],
   `${number(j.ready)} of ${number(j.total)} ${j.counted}${left(j)}`, h("p", { class: "small mono w" }, j.ds), j.by ? forWhom(j.by) : null);
 
 const aSubscription = (s) => task(

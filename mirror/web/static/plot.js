@@ -1,7 +1,7 @@
 // The plot of found records: any keyword across, any others up; with gaps, errors, logarithms, as a histogram or on the
 // disk of the Sun; and what one takes away of it: a picture, the data, the code.
 
-import { h, number } from "./site.js";
+import { h, many, number } from "./site.js";
 import { chart, disk } from "./chart.js";
 import { numeric } from "./values.js";
 
@@ -53,7 +53,7 @@ export function plot(found, remember) {
       const points = found.rows.map((row) => DISK.map((name) => numeric(row[by(name).at], "number")));
       const labels = found.rows.map((row) => (times[0] ? String(row[times[0].at]) : ""));
       remove = disk(place, points, labels);
-      place.setAttribute("aria-label", `The way over the disk of the Sun, ${number(found.rows.length)} records`);
+      place.setAttribute("aria-label", `The way over the disk of the Sun, ${many(found.rows.length, "record")}`);
       said.textContent = "Stonyhurst longitude and latitude, seen from above the equator.";
       at("take").hidden = false;
       at("code").textContent = code();
@@ -67,7 +67,7 @@ export function plot(found, remember) {
     if (style.value === "histogram") remove = chart(place, ...histogram(drawn), { log: log.checked, steps: true });
     else remove = chart(place, { name: x.name, kind: x.kind, values: values(x) }, drawn, { dots: style.value === "scatter", log: log.checked, gaps: style.value === "line" });
     const missing = drawn.map((y) => [y.name, y.values.filter((value) => value === null).length]).filter(([, count]) => count);
-    place.setAttribute("aria-label", `${names.join(", ")} against ${x.name}, ${number(found.rows.length)} records`);
+    place.setAttribute("aria-label", `${names.join(", ")} against ${x.name}, ${many(found.rows.length, "record")}`);
     said.textContent = missing.map(([name, count]) => `${number(count)} record${count === 1 ? " has" : "s have"} no ${name}.`).join(" ");
     at("take").hidden = false;
     at("code").textContent = code();

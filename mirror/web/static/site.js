@@ -119,6 +119,9 @@ const DIGITS = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 export const number = (value) => (value === null || value === undefined ? "–" : DIGITS.format(value));
 
+/** "1 file", "1,920 files". */
+export const many = (count, noun) => `${number(count)} ${count === 1 ? noun : noun.endsWith("ch") ? `${noun}es` : `${noun}s`}`;
+
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -1,5 +1,5 @@
 // Upkeep: checks that are watched, what eviction would take, backups.
-import { api, attempt, h, moment, number, request, showProblem, size } from "./site.js";
+import { api, attempt, h, many, moment, number, request, showProblem, size } from "./site.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -18,7 +18,7 @@ function showCheck(answer) {
   const step = run.steps.indexOf(run.step);
   const state = answer.running ? ["busy", "running"] : answer.ok ? ["good", "no problems"] : ["bad", "problems found"];
   byId("check-state").replaceChildren(
-    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${number(run.files)} files, ${size(run.bytes)}, ${number(run.records)} records checked; started ${moment(run.started_at)}${run.ended_at ? `, finished ${moment(run.ended_at)}` : ""}.`),
+    h("p", {}, h("span", { class: `badge ${state[0]}` }, state[1]), ` ${many(run.files, "file")}, ${size(run.bytes)}, ${many(run.records, "record")} checked; started ${moment(run.started_at)}${run.ended_at ? `, finished ${moment(run.ended_at)}` : ""}.`),
     answer.running ? h("p", {}, `Checking ${run.doing}, step ${step + 1} of ${run.steps.length}. `, h("progress", { max: run.steps.length, value: step, "aria-label": "Steps" })) : "",
     answer.findings.length ? table(["Outcome", "Where", "Problem", "Action"], answer.findings.map((f) => [f.outcome, f.place, f.problem, f.action]), "Findings") : "",
     answer.more_findings ? h("p", { class: "muted" }, `and ${number(answer.more_findings)} more`) : "");
@@ -49,15 +49,15 @@ byId("evict")?.addEventListener("submit", async (event) => {
 });
 
 function showEviction(answer, need) {
-  const goes = h("button", { type: "button", class: "danger" }, `Evict ${number(answer.blobs)} files now`);
+  const goes = h("button", { type: "button", class: "danger" }, `Evict ${many(answer.blobs, "file")} now`);
   let sure = false;
   goes.addEventListener("click", async () => {
     if (!sure) { sure = true; goes.textContent = "Confirm: they will have to be fetched again"; return; }
     const done = await attempt(() => api("/api/evict", { body: { need } }), { button: goes });
-    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${number(done.blobs)} files evicted, ${size(done.freed)} freed.`));
+    if (done) byId("evict-state").replaceChildren(h("p", { class: "note good" }, `${many(done.blobs, "file")} evicted, ${size(done.freed)} freed.`));
   });
   byId("evict-state").replaceChildren(
-    h("p", {}, answer.blobs ? `${number(answer.blobs)} files would be evicted, freeing ${size(answer.freed)}.` : "Nothing can be evicted: all cached files are pinned or in use, or there are none."),
+    h("p", {}, answer.blobs ? `${many(answer.blobs, "file")} would be evicted, freeing ${size(answer.freed)}.` : "Nothing can be evicted: all cached files are pinned or in use, or there are none."),
     answer.files.length ? table(["File", "#Size", "Last used"], answer.files.map((f) => [f.file || f.sha256, size(f.size), f.last_used]), "Files that would be evicted") : "",
     answer.blobs ? h("p", {}, goes) : "");
 }
@@ -109,7 +109,7 @@ async function backUp() {
 
 function tellBackup(word) {
   if (word.error) throw new Error(word.error);
-  const text = word.done ? `Made ${word.done.path}: ${number(word.done.files)} files, ${size(word.done.size)}.`
+  const text = word.done ? `Made ${word.done.path}: ${many(word.done.files, "file")}, ${size(word.done.size)}.`
     : word.step === "files" ? `Files: ${number(word.done)} of ${number(word.total)}` : "Copying the index…";
   byId("backup-state").replaceChildren(h("p", {}, text));
 }

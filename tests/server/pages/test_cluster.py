@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 
 from mirror.cluster import database as sessions
 from tests.clusterlab import cluster
 from tests.lab import lab
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_path, monkeypatch):
@@ -34,6 +36,23 @@ async def test_the_page_tells_which_servers_are_there_and_what_they_share(tmp_pa
         page = (await other.get("/cluster")).body.decode()
         assert "database unreachable" in page
         assert "only cached data is served" in page
+
+
+async def test_the_front_page_of_each_shows_the_running_jobs_of_all(tmp_path):
+    async with cluster(tmp_path, 2, MIRROR_UPSTREAM__RECORDS_PER_HOUR="1000") as made:
+        one, other = made.mirrors
+        body = {"data": json.dumps({"ds": "hmi.v_45s[2014.01.01_TAI/3d]"}), "headers": {"Content-Type": "application/json"}}
+        fill = (await one.request("POST", "/api/fill", **body)).json["id"]  # it waits for the budget
+        async with asyncio.timeout(PATIENCE):
+            while fill not in (page := (await other.get("/")).body.decode()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert '<span class="small muted">at m0</span>' in page
+        assert "at m1" not in (await one.get("/")).body.decode()
+        async with other.session.get(f"{other.url}/api/events") as events:
+            async for line in events.content:
+                if line.startswith(b"data: ") and (jobs := json.loads(line.removeprefix(b"data: "))["jobs"]):
+                    break
+        assert [(job["id"], job["server"]) for job in jobs] == [(fill, "m0")]
 
 
 async def test_a_mirror_that_is_alone_has_no_such_page(tmp_path):

@@ -236,7 +236,7 @@ async def test_a_fill_closes_the_gap_and_the_map_shows_it(quiet):
     "path, code, words",
     [
         ("/api/coverage/days", 400, "series is missing"),
-        ("/api/coverage/days?series=hmi.nothing", 503, "not cached"),
+        ("/api/coverage/days?series=hmi.nothing", 404, "not cached"),
         ("/api/coverage/days?series=hmi.v_45s&year=14", 400, "year = '14'"),
         ("/api/coverage/days?series=hmi.v_45s&year=1066", 400, "expected one from 1900"),
         ("/api/coverage/hours?series=hmi.v_45s&day=2014.02.30", 400, "day = '2014.02.30'"),
@@ -288,7 +288,7 @@ async def test_only_news_is_told_to_each_and_the_loop_ends_with_the_last(mirror)
     looks = asyncio.Semaphore(0)
     asked = []
 
-    async def state():
+    async def state(_):
         asked.append(1)
         return next(states)
 

@@ -34,3 +34,17 @@ async def test_a_range_of_iso_times_without_its_z_is_pointed_out(mirror):
 async def test_an_answer_with_records_and_one_of_jsocs_own_programs_have_no_note(mirror):
     assert "note" not in (await mirror.get("/api/search", {"ds": "hmi.v_45s[2014.01.01_TAI/3m]"})).json
     assert (await mirror.ask(EARLY)).json["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "ds, words",
+    [
+        ("hmi.v_45s[2014.01.02-2014.01.01]", "The range 2014.01.02-2014.01.01 ends before it begins."),
+        ("hmi.v_45s[2014.01.01_12:00_TAI - 2014.01.01_06:00_TAI]", "ends before it begins."),
+        ("hmi.v_45s[2014.01.01_TAI/1h][3-2]", "The range 3-2 ends before it begins."),
+    ],
+)
+async def test_a_range_the_wrong_way_round_is_said(tmp_path, ds, words):
+    async with lab(tmp_path) as mirror:
+        found = (await mirror.get("/api/search", {"ds": ds, "key": "T_REC"})).json
+    assert (found["count"], words in found["note"]) == (0, True)

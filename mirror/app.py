@@ -515,7 +515,7 @@ def application(
     peers = None if c.cluster is None else Peers(c.shared)
     parts: tuple[Handlers, ...] = (
         Programs(c.search, c.listing, precise, whole, proxy, chain, c.rules.timestamp),
-        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp),
+        Fetch(making.exports, UnitFiles(c.index, c.holdings), proxy, making.asked.turn, c.rules.timestamp, peers),
         FileHandlers(c.files, directories, contents),
         api,
         ExportsApi(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.assertion import util
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
 from tests import failures
-from tests.kinds import KINDS, is_shared, kind_of, watched
+from tests.kinds import KINDS, has_properties, is_shared, kind_of, watched
 
 settings.register_profile(
     "steady",
@@ -41,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
         ("browser", "walks through pages"),
     ):
         config.addinivalue_line("markers", f"{kind}: {words} (set by what a module imports)")
+    for name in ("CI", "BUILD_NUMBER"):  # with these pytest writes whole differences: of two large files, for minutes
+        os.environ.pop(name, None)
     # Stores of tests need not outlast them. Whoever wants them on a disk says where: TMPDIR=/var/tmp
     if not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys() and _is_roomy(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
@@ -65,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(kind_of(item.path)) is None:
             item.add_marker(kind_of(item.path))
-    items.sort(key=lambda item: -KINDS.index(kind_of(item.path)))
+    items.sort(key=lambda item: (-KINDS.index(kind_of(item.path)), not has_properties(item.path)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,7 +94,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item):
-    """A unit test that starts a process or a server fails: its mark would tell something untrue."""
+    """A unit test that starts a process or a server fails: its mark would tell something untrue. Large values are told briefly."""
+    if util._reprcompare is not None:  # of this test alone
+        util._reprcompare = failures.briefly(util._reprcompare)
     if item.get_closest_marker("unit") is None:
         return (yield)
     with watched() as found:

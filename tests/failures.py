@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from _pytest._code.code import ExceptionChainRepr, ReprEntry
+from _pytest._io.saferepr import saferepr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pytest
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 300, 80
 #: Characters of a test's name, and of the reason, in the list at the end.
 NAME, REASON = 200, 200
+#: Characters of two values that are compared, beyond which their differences are not looked for: that takes minutes.
+LARGE = 100_000
 #: Characters of a parameter that are part of a test's name.
 PARAMETER = 60
 
@@ -57,6 +60,32 @@ def in_short(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> Ite
         where = "" if getattr(report, "when", "call") == "call" else f" ({getattr(report, 'when', None) or 'collecting'})"
         first = next((line for line in reason.splitlines() if line.strip()), "no reason given")
         yield f"FAILED {cut(report.nodeid, NAME)}{where}: {cut(first.strip(), REASON)}"
+
+
+def briefly(compare: Callable[[str, object, object], str | None]) -> Callable[[str, object, object], str | None]:
+    """``compare`` for values whose differences can be read; others are only told as they begin and end."""
+
+    def told(op: str, left: object, right: object) -> str | None:
+        if _size(left) + _size(right) <= LARGE:
+            return compare(op, left, right)
+        return f"{saferepr(left, REASON)} {op} {saferepr(right, REASON)}"
+
+    return told
+
+
+def _size(value: object, depth: int = 20) -> int:
+    """How many characters a value has, about; no more than LARGE are counted."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    if not depth or not isinstance(parts, list | tuple | set | frozenset):
+        return 1
+    size = len(parts)
+    for part in parts:
+        if size > LARGE:
+            break
+        size += _size(part, depth - 1)
+    return size
 
 
 def parameter_id(value: object) -> str | None:

@@ -86,6 +86,12 @@ def is_shared(module: Path) -> bool:
     return any('scope="module"' in text for text in texts)
 
 
+@cache
+def has_properties(module: Path) -> bool:
+    """Whether hypothesis looks for counterexamples in a module: that takes longer than other tests."""
+    return "@given(" in module.read_text("utf-8")
+
+
 def _helpers(text: str) -> list[Path]:
     """The modules of helpers that do something for a module."""
     found: list[Path] = []

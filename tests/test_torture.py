@@ -17,7 +17,7 @@ from tests import processes
 from tests.oldstore import INDEX, kill_migration, old_store, rows_of, version_of
 from tests.torture import SETTINGS, Torture
 
-KILLS = 6
+KILLS = 4
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

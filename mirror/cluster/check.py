@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mirror import __version__
 from mirror.cluster.chunks import CHUNKS
 from mirror.cluster.database import ClusterDatabase, Member, name_of_machine, other_versions
-from mirror.cluster.journal import add_entry, row_of, series_rows
+from mirror.cluster.journal import add_entry, rows_of, series_rows
 from mirror.cluster.objects import MARK, open_objects, probe
 from mirror.coverage.coverage import Coverage
 from mirror.errors import (
@@ -134,7 +134,7 @@ async def _needed(database: ClusterDatabase, keys: list[str]) -> set[str]:
     async with database.transaction() as cursor:
         sql = "SELECT DISTINCT series FROM journal WHERE object = ANY(%s)"
         for (name,) in await (await cursor.execute(sql, (keys,))).fetchall():
-            rows = [row_of(row) for row in await series_rows(cursor, name)]
+            rows = rows_of(await series_rows(cursor, name))
             told: dict[str, Coverage] = defaultdict(Coverage)
             for row, space, _ in rows:
                 for each in (space,) if row.kind != "drop" else tuple(told):

@@ -56,6 +56,13 @@ class SharedExports:
                 await cursor.execute(sql, values)
                 await cursor.execute("DELETE FROM exports WHERE created < %s", (export.created - KEPT,))
 
+    async def same(self, identity: str, since: float) -> str | None:
+        """The id of the newest export of that identity, created ``since`` then, if another server has it."""
+        sql = "SELECT id, server FROM exports WHERE identity = %s AND created >= %s ORDER BY created DESC, id LIMIT 1"
+        async with self._database.transaction() as cursor:
+            row = await (await cursor.execute(sql, (identity, since))).fetchone()
+        return None if row is None or row[1] == self._database.name else str(row[0])
+
     async def address_of(self, request_id: str, members: Sequence[Member]) -> str | None:
         """The address of the server that continues the export of one that is gone.
 

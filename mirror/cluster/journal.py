@@ -204,18 +204,14 @@ async def tail(cursor: Cursor, series: str, space: str, position: int) -> tuple[
     entries: list[Entry] = []
     for number, kind, claims, since, key, sha256, size, rows, server, of_space, form in await cursor.fetchall():
         position = number
-        if of_space == space and form <= FORMAT:
-            try:
-                told = claims_from_json(claims)
-            except (ValueError, TypeError, KeyError, AttributeError) as problem:
-                log.warning("a row of the journal cannot be read series=%s id=%s problem=%r", series, number, str(problem))
-                continue
+        told = _claims_of(number, claims) if of_space == space and form <= FORMAT else None
+        if told is not None:
             entries.append(Entry(number, kind, told, since, key, sha256, size, rows, server))
     return entries, position
 
 
 async def series_rows(cursor: Cursor, series: str) -> list[tuple[Any, ...]]:
-    """All rows of a series in order, of whatever key space, for ``row_of``."""
+    """All rows of a series in order, of whatever key space, for ``rows_of``."""
     sql = (
         "SELECT id, kind, claims, since, object, space, extract(epoch FROM at)::FLOAT8 FROM journal "
         "WHERE series = %s AND format <= %s ORDER BY id"
@@ -223,9 +219,23 @@ async def series_rows(cursor: Cursor, series: str) -> list[tuple[Any, ...]]:
     return await (await cursor.execute(sql, (series, FORMAT))).fetchall()
 
 
-def row_of(row: tuple[Any, ...]) -> tuple[Entry, str, float]:
-    """An entry with its key space, and when it was written."""
-    return Entry(row[0], row[1], claims_from_json(row[2]), *row[3:5]), row[5], row[6]
+def rows_of(found: Iterable[tuple[Any, ...]]) -> list[tuple[Entry, str, float]]:
+    """Entries with their key space, and when they were written; rows that cannot be read are left out."""
+    rows = []
+    for number, kind, claims, since, key, space, at in found:
+        told = _claims_of(number, claims)
+        if told is not None:
+            rows.append((Entry(number, kind, told, since, key), space, at))
+    return rows
+
+
+def _claims_of(number: int, claims: Sequence[Any]) -> tuple[CoverageClaim, ...] | None:
+    """The claims of a row; None, and a line in the log, if they cannot be read."""
+    try:
+        return claims_from_json(claims)
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        log.warning("a row of the journal cannot be read id=%s problem=%r", number, str(problem))
+        return None
 
 
 async def newest_row(cursor: Cursor, number: int | None = None) -> tuple[int, float] | None:
@@ -263,7 +273,7 @@ async def claim(
         f"DELETE FROM flights WHERE series = %s AND server <> %s AND server NOT IN ({LIVING})".encode(), (series, server)
     )
     await cursor.execute("SELECT boxes FROM flights WHERE series = %s AND server <> %s", (series, server))
-    flights = [box for (boxes,) in await cursor.fetchall() for box in boxes_from_json(boxes)]
+    flights = [box for (boxes,) in await cursor.fetchall() for box in _flying(boxes)]
     parts = free_parts(wanted, flights)
     if not parts:
         return None, []
@@ -271,6 +281,15 @@ async def claim(
     await cursor.execute(sql, (series, json.dumps(boxes_to_json(parts)), server))
     row = await cursor.fetchone()
     return (0 if row is None else int(row[0])), parts
+
+
+def _flying(boxes: Sequence[Any]) -> tuple[Box, ...]:
+    """The boxes of a flight of another server; one that cannot be read keeps nobody from fetching."""
+    try:
+        return boxes_from_json(boxes)
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        log.warning("a flight of another server cannot be read problem=%r", str(problem))
+        return ()
 
 
 async def end_flight(cursor: Cursor, series: str, flight: int) -> bool:

@@ -24,7 +24,7 @@ from mirror.cluster.journal import (
     dropped,
     lock_series,
     note_spent,
-    row_of,
+    rows_of,
     series_rows,
     write_entry,
 )
@@ -90,7 +90,7 @@ class Orphans:
     async def _series(self, name: str, keys: Sequence[str]) -> None:
         async with self._database.transaction() as cursor:
             found_rows = await series_rows(cursor, name)
-        rows = [row_of(row) for row in found_rows]
+        rows = rows_of(found_rows)
         told: dict[str, Coverage] = defaultdict(Coverage)
         for row, space, _ in rows:
             for each in (space,) if row.kind != "drop" else tuple(told):

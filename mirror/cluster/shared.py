@@ -243,6 +243,12 @@ class ClusterShared:
         """See ``Shared``."""
         return number * MOST_NAMES + self._number
 
+    async def same_export(self, identity: str, since: float) -> str | None:
+        """See ``Shared``."""
+        with suppress(ClusterAway):
+            return await self.exports.same(identity, since)
+        return None
+
     async def address_of(self, request_id: str, number: int) -> str | None:
         """See ``Shared``."""
         if self._is_ours(number):

@@ -94,18 +94,20 @@ def web_address(value: Any) -> str:
 
 
 def postgresql(value: Any) -> str:
-    """The address of a PostgreSQL database, "postgresql://user@host:port/database"."""
+    """The address of a PostgreSQL database, "postgresql://user@host:port/database", or of several hosts of one."""
+    text = value.strip() if isinstance(value, str) else ""
     try:
-        parts = urlsplit(value.strip() if isinstance(value, str) else "")
+        parts = urlsplit(text)
         named = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
-        named = named and (parts.port or 1) > 0  # also raises ValueError for what is not a port
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            named = named and (urlsplit(f"//{host}").port or 1) > 0  # also raises ValueError for what is not a port
     except ValueError:
         named = False
     if named and parts.netloc.count("@") > 1:
         raise ValueError("@ in a user or a password to be written as %40, and / as %2F")
     if not named:
         raise ValueError('the address of a PostgreSQL database, such as "postgresql://db.example.org/mirror"')
-    return str(value).strip()
+    return text
 
 
 def object_store(value: Any) -> str:

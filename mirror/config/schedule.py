@@ -145,12 +145,6 @@ def span(start: Moment, end: Moment, now: float, keep: float | None = None) -> t
     return (first, last) if first <= last else None
 
 
-
-
-
-
-
-
 # ---- when ---------------------------------------------------------------------------------------
 
 

@@ -131,10 +131,10 @@ class JsocInfo(Protocol):
         """How many records a record set has."""
         ...
 
-    async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
+    async def series_struct(self, ds: str) -> Series:
         """The structure of the series that ``ds`` begins with."""
         ...
 
-    async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
+    async def print_formats(self, series: str) -> dict[str, str]:
         """The formats by which the keywords of a series print."""
         ...

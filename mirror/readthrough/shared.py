@@ -83,6 +83,10 @@ class Shared(Protocol):
         """The number of this mirror's export ``number``, which no other mirror uses."""
         ...
 
+    async def same_export(self, identity: str, since: float) -> str | None:
+        """The id of the newest export of that identity, created ``since`` then; None if there is none elsewhere."""
+        ...
+
     async def address_of(self, request_id: str, number: int) -> str | None:
         """The address of the mirror that works on the export with this id and number; None: this one.
 
@@ -128,6 +132,10 @@ class Alone:
     def job_number(self, number: int) -> int:
         """The number itself."""
         return number
+
+    async def same_export(self, identity: str, since: float) -> str | None:  # noqa: ARG002
+        """Nobody else makes exports."""
+        return None
 
     async def address_of(self, request_id: str, number: int) -> str | None:  # noqa: ARG002
         """All exports were made here."""

@@ -29,7 +29,7 @@ from mirror.errors import UpstreamError
 from mirror.upstream.transport import HOP_BY_HOP, PAGE, bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mirror.config.access import Destination
 
@@ -96,28 +96,10 @@ class Forwarding:
             raise web.HTTPMethodNotAllowed(request.method, sorted(_METHODS))
         if _VIA in request.headers.get("Via", ""):
             raise Forbidden("request loop: the request came back to this mirror")
-        body = await request.read() if request.body_exists else None
         headers = end_to_end(request.headers)
         headers.add("Via", _VIA)
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3)
         connector = aiohttp.TCPConnector(resolver=_Checked(destination), use_dns_cache=False)
-        async with (
-            aiohttp.ClientSession(
-                connector=connector, timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False, skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            ) as session,
-            session.request(
-                request.method, URL(request.raw_path, encoded=True), headers=headers, data=body, allow_redirects=False
-            ) as answer,
-        ):  # fmt: skip
-            response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
-            response.headers["X-Mirror"] = "passed"
-            await response.prepare(request)
-            if request.method != "HEAD":
-                async for piece in bounded(answer.content.iter_any(), PAGE):
-                    await response.write(piece)
-            await response.write_eof()
-            return response
+        return await relay(request, URL(request.raw_path, encoded=True), headers, {"X-Mirror": "passed"}, connector)
 
     # ---- tunnels ---------------------------------------------------------------------------------
 
@@ -259,6 +241,33 @@ def target_of(method: str, target: str) -> Target | None:
     if method == "CONNECT":
         return Target(host, port) if port and not (parts.path or parts.query or parts.fragment) else None
     return Target(host, port or 80) if parts.scheme == "http" else None
+
+
+async def relay(
+    request: web.Request,
+    url: URL,
+    headers: CIMultiDict[str],
+    more: Mapping[str, str],
+    connector: aiohttp.BaseConnector | None = None,
+) -> web.StreamResponse:
+    """Send a request to another server with these headers; its answer goes to the client as it comes, with ``more`` headers."""
+    body = await request.read() if request.body_exists else None
+    async with (
+        aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3),
+            trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        ) as session,
+        session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer,
+    ):  # fmt: skip
+        response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
+        response.headers.update(more)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for piece in bounded(answer.content.iter_any(), PAGE):
+                await response.write(piece)
+        await response.write_eof()
+        return response
 
 
 def end_to_end(headers: Any) -> CIMultiDict[str]:

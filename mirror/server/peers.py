@@ -23,7 +23,7 @@ from yarl import URL
 from mirror.api.exports import ENDED_STATES, JOBS, Job, JobsQuery
 from mirror.drms.export import parse_request_id
 from mirror.errors import BadRequest, MirrorError, UnknownName, UpstreamError
-from mirror.server.forwarding import CONNECT, end_to_end
+from mirror.server.forwarding import end_to_end, relay
 from mirror.server.requests import parameters
 from mirror.services.exports.requests import FIRST_NUMBER
 from mirror.services.fills import FILL
@@ -86,6 +86,21 @@ class Peers:
                 raise
             there = "does not answer" if address else "is not there now"
             raise UnknownName(f"{found[0]} was made by {name}, another mirror of this cluster, which {there}; try again once it is back") from problem
+
+    async def made(self, request: web.Request, request_id: str) -> web.StreamResponse | None:
+        """The answer to this export request of the mirror that has the identical one under an id.
+
+        None if that mirror does not answer, or is gone: then the export is made or continued here.
+        """
+        number = parse_request_id(request_id).number
+        address = await self._shared.address_of(request_id, number - FIRST_NUMBER)
+        if address is None:
+            return None
+        try:
+            return await _forwarded(request, address)
+        except (aiohttp.ClientConnectorError, UpstreamError) as problem:
+            log.warning("the mirror that made an export does not answer address=%s problem=%s", address, problem)
+            return None
 
     async def jobs(self, request: web.Request, own: list[Job], asked: JobsQuery) -> list[Job]:
         """A list of this mirror's jobs, and of those of the others that answer in time, newest first; each with its mirror.
@@ -168,26 +183,7 @@ async def _export(request: web.Request) -> tuple[str, int] | None:
 
 
 async def _forwarded(request: web.Request, address: str) -> web.StreamResponse:
-    body = await request.read() if request.body_exists else None
     headers = end_to_end(request.headers)
     headers[FROM_PEER] = "1"
     target = request.raw_path if request.raw_path.startswith("/") else URL(request.raw_path, encoded=True).raw_path_qs
-    async with (
-        aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=CONNECT * 3), trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        ) as session,
-        session.request(
-            request.method, URL(address + target, encoded=True), headers=headers, data=body, allow_redirects=False
-        ) as answer,
-    ):  # fmt: skip
-        response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
-        if answer.content_length is not None:
-            response.content_length = answer.content_length
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async for piece in bounded(answer.content.iter_any(), PAGE):
-                await response.write(piece)
-        await response.write_eof()
-        return response
+    return await relay(request, URL(address + target, encoded=True), headers, {})

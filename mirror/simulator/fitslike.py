@@ -66,7 +66,6 @@ class RecsetRecord:
     online: int | None = None
 
 
-
 def fits_records(request: RsListRequest, parts: Sequence[Part]) -> list[RecsetRecord]:
     """The records of all sets, in order; Refused for what crashes the real program."""
     return [record for part in parts for record in _records(request, part)]

@@ -33,9 +33,6 @@ _AT_A_TIME = 1 << 30
 _NO_COPY_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-
-
-
 class Disk:
     """Durable operations on files: unless stated otherwise, a crash does not undo one that has returned.
 

@@ -157,15 +157,15 @@ class UpstreamClient:
         """How many requests run and wait, and whether upstream is being left alone."""
         return self._pacer.pace()
 
-    async def series_struct(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> Series:
+    async def series_struct(self, ds: str) -> Series:
         """The structure of a series; UpstreamRefused if there is none of that name."""
         request, hint = SeriesStructRequest(ds), series_of(ds)
-        return await self._ask(_about(request, lambda data: _structure(data, hint)), priority)
+        return await self._ask(_about(request, lambda data: _structure(data, hint)), Priority.PEOPLE)
 
-    async def print_formats(self, series: str, priority: Priority | Claim = Priority.PEOPLE) -> dict[str, str]:
+    async def print_formats(self, series: str) -> dict[str, str]:
         """The formats by which the keywords of a series print, as from ``mirror.wire.show_info.decode_formats``."""
         asked = _Question("show_info", formats_query(series), decode_formats, series=series.lower())
-        return await self._ask(asked, priority)
+        return await self._ask(asked, Priority.PEOPLE)
 
     async def rs_summary(self, ds: str, priority: Priority | Claim = Priority.PEOPLE) -> int:
         """How many records the record set has."""
@@ -230,21 +230,16 @@ class UpstreamClient:
         if density is not None:
             self._per_place[kind] = max(density, self._per_place.get(kind, 1))
 
-    async def show_series(
-        self, pattern: str | None = None, priority: Priority | Claim = Priority.PEOPLE
-    ) -> tuple[SeriesEntry, ...]:
-        """The public series with prime keys and notes; ``pattern`` is a regular expression."""
-        params = encode_catalogue(CatalogueRequest(pattern))
-        return await self._ask(_Question("show_series", params, lambda x: _listed(decode_show_series(x))), priority)
+    async def show_series(self) -> tuple[SeriesEntry, ...]:
+        """The public series with prime keys and notes."""
+        asked = _Question("show_series", encode_catalogue(CatalogueRequest()), lambda x: _listed(decode_show_series(x)))
+        return await self._ask(asked, Priority.PEOPLE)
 
-    async def showextseries(
-        self, pattern: str | None = None, *, info: bool = False, priority: Priority | Claim = Priority.PEOPLE
-    ) -> tuple[SeriesEntry, ...]:
+    async def showextseries(self, *, info: bool = False) -> tuple[SeriesEntry, ...]:
         """All series, by name only, or with ``info`` with their notes."""
-        params = encode_catalogue(CatalogueRequest(pattern, info=info, dbhost=DBHOST))
-        return await self._ask(
-            _Question("showextseries", params, lambda x: _listed(decode_showextseries(x))), priority
-        )
+        params = encode_catalogue(CatalogueRequest(info=info, dbhost=DBHOST))
+        asked = _Question("showextseries", params, lambda x: _listed(decode_showextseries(x)))
+        return await self._ask(asked, Priority.PEOPLE)
 
     async def check_address(
         self, request: AddressRequest, priority: Priority | Claim = Priority.PEOPLE

@@ -99,7 +99,7 @@ async def test_a_gap_is_found_by_keyboard_and_filled_from_the_heat_map(mirror, b
         await page.keyboard.press("Enter")
         await page.wait_for_selector("#fill")
         assert await page.text_content("#detail-title") == "2014.01.02"
-        assert "day=2014.01.02" in page.url
+        assert "day=2014.01.02" in await page.evaluate("location.href")
         assert "1 gap, 1,920 slots" in await page.text_content("#detail-body")
         await page.click("#fill")
         await page.wait_for_selector("#fill:has-text('Fetch 1,9')")  # its size, before anything is fetched

@@ -62,9 +62,9 @@ def test_a_large_table_costs_little_more_than_csv():
     columns = [Column(f"KEY{n}", [f"{n + row:.6f}" for row in range(1000)], numeric=True) for n in range(80)]
 
     def seconds(work):
-        begun = time.process_time()
+        begun = time.thread_time()
         work()
-        return time.process_time() - begun
+        return time.thread_time() - begun
 
     rows = list(zip(*(c.values for c in columns), strict=True))
     as_csv = min(seconds(lambda: csv.writer(io.StringIO()).writerows(rows)) for _ in range(3))

@@ -133,7 +133,7 @@ async def test_what_the_objects_have_is_evicted_first(made):
     await first.get(there)
     await uploaded(first)
     sha256 = hashlib.sha256((await first.get(here)).body).hexdigest()
-    await files_of(first)._marks.drop(sha256)
+    await files_of(first)._known.drop(sha256)
     gone = await first.running.blobs.evict(1)
     assert [blob.sha256 for blob in gone.blobs] != [sha256]
     assert (await first.get(there)).code == 200

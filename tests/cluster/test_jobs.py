@@ -46,8 +46,36 @@ async def test_an_export_of_one_server_is_followed_at_another(tmp_path):
         assert (await third.get(f"/jobs/{number}")).code == 200
         unknown = (await other.get(f"/api/jobs/{number[:-1]}{(int(number[-1]) + 5) % 10}")).code
         assert unknown == 404
-        # Another server makes others, with ids of its own.
-        assert (await other.get(FETCH, ASKED)).json["requestid"] != number
+        # Another server makes others, with ids of its own, but not the identical request once more.
+        longer = ASKED | {"ds": "hmi.v_45s[2014.01.01_TAI/4m]{Dopplergram}"}
+        numbers = [(await mirror.get(FETCH, ASKED)).json["requestid"] for mirror in (other, third, one, other)]
+        assert numbers == [number] * 4
+        another = (await other.get(FETCH, longer)).json["requestid"]
+        assert another not in (number, "")
+        assert (await one.get(FETCH, longer)).json["requestid"] == another
+
+
+async def test_the_identical_request_continues_an_export_whose_server_is_gone(tmp_path):
+    async with cluster(tmp_path, 3) as lab:
+        one, other, third = lab.mirrors
+        number = (await one.get(FETCH, ASKED)).json["requestid"]
+        await one.running.export_jobs.idle()
+        await one.running.shared_files.uploaded()
+        await lab.leave(one)
+        answers = [(await mirror.get(FETCH, ASKED)).json for mirror in (other, third, other)]
+        assert [answer["requestid"] for answer in answers] == [number] * 3
+        await other.running.export_jobs.idle()
+        assert int((await status(third, number))["status"]) == 0
+
+
+async def test_a_request_that_only_jsoc_can_make_is_made_there_once_for_all_servers(tmp_path):
+    asked = ASKED | {"ds": "hmi.v_45s[2014.01.01_TAI/45s]{Dopplergram}", "protocol": "mpg"}
+    async with cluster(tmp_path, 2, synthetic()) as lab:
+        numbers = {(await mirror.get(FETCH, asked)).json["requestid"] for mirror in lab.mirrors}
+        assert len(numbers) == 1
+        for mirror in lab.mirrors:
+            await mirror.running.export_jobs.idle()
+        assert len(await lab.mirrors[0].log(program="jsoc_fetch", op="exp_request")) == 1
 
 
 async def status(mirror, number):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from mirror.cluster.journal import (
     dropped,
     free_parts,
     lacking,
+    rows_of,
     touch,
 )
 from mirror.coverage.coverage import Between, Box, Coverage, Region
@@ -51,6 +53,14 @@ def test_nothing_is_free_that_a_flight_touches(wanted, flights):
 def test_touching_goes_both_ways_and_holds_for_a_box_itself(one, other):
     assert touch(one, other) == touch(other, one)
     assert touch(one, one)
+
+
+@pytest.mark.parametrize("claims", [None, {}, "text", {"x": 1}, [["x", [[1, 2]]]], [[{}, [[5, 1, 0]]]], [[[], [[1, 2, "z"]]]]])
+def test_a_row_that_cannot_be_read_is_left_out_and_the_others_are_read(claims):
+    good = (2, "content", claims_to_json([(Box(Region((None,)), (Steps(1, 5),)), 1e9)]), None, "chunks/b", "s", 1e9)
+    found = rows_of([(1, "content", claims, None, "chunks/a", "s", 1e9), good])
+    assert "chunks/b" in [entry.object for entry, _, _ in found]
+    assert all(entry.object == "chunks/b" or not entry.claims for entry, _, _ in found)
 
 
 @given(st.lists(boxes, max_size=3), st.sampled_from(MOMENTS))

@@ -256,6 +256,29 @@ async def test_an_object_that_cannot_be_used_is_asked_for_again_and_named(tmp_pa
         assert await lab.fetched() == asked
 
 
+async def test_rows_that_a_newer_server_wrote_and_this_one_cannot_read_keep_nobody_from_anything(tmp_path):
+    async with cluster(tmp_path) as lab:
+        one, other = lab.mirrors
+        found = await one.recnums(HOUR)
+        await lab.published()
+        with psycopg.connect(lab.address) as connection:
+            for claims in ("{}", "null", '[["x", [[1]]]]'):
+                connection.execute(
+                    "INSERT INTO mirror.journal (series, space, kind, claims, lo, hi, since, object, sha256, size, rows, server, format) "
+                    "SELECT series, space, kind, %s::JSONB, lo, hi, since, %s, sha256, size, rows, server, format FROM mirror.journal "
+                    "ORDER BY id LIMIT 1",
+                    (claims, f"chunks/hmi.v_45s/{len(claims)}.parquet"),
+                )
+                connection.execute(
+                    "INSERT INTO mirror.flights (series, boxes, server) SELECT 'hmi.v_45s', %s::JSONB, max(id) FROM mirror.servers", (claims,)
+                )
+        assert await other.recnums(HOUR) == found
+        assert await other.recnums(DAY) == await one.upstream(DAY)
+        assert await one.recnums(DAY) == await one.upstream(DAY)
+        told = await examine(Cluster(database=lab.address, objects=f"file://{lab.objects}", name="new"))
+        assert all(finding.ok for finding in told)
+
+
 async def test_a_folder_that_is_not_mounted_is_not_taken_for_one_that_lost_everything(tmp_path):
     async with cluster(tmp_path) as lab:
         one, other = lab.mirrors

@@ -191,6 +191,7 @@ def test_the_first_freshness_rule_that_fits_counts(load):
         ('[cluster]\ndatabase = "mysql://db/x"', r"\[cluster\] database: expected the address of a PostgreSQL"),
         ('[cluster]\ndatabase = "postgresql://a:p@ss@db/x"', r"\[cluster\] database: expected @ in a user or a password"),
         ('[cluster]\ndatabase = "postgresql://db"', r"\[cluster\] database: expected the address of a PostgreSQL"),
+        ('[cluster]\ndatabase = "postgresql://a:1,b:x/x"', r"\[cluster\] database: expected the address of a PostgreSQL"),
         ('[cluster]\ndatabase = "postgresql://db/x"', r"\[cluster\] objects is missing beside database"),
         ('[cluster]\nobjects = "file:///x"', r"\[cluster\] database is missing beside objects"),
         ('[cluster]\nobjects = "http://x"', r"expected a bucket or a folder"),
@@ -207,6 +208,11 @@ def test_the_first_freshness_rule_that_fits_counts(load):
 def test_what_cannot_be_is_refused_with_the_file_the_key_and_what_was_expected(load, text, message):
     with pytest.raises(ConfigError, match=rf"config\.toml: .*{message}"):
         load(text)
+
+
+def test_a_database_may_have_several_hosts(load):
+    address = "postgresql://mirror@db1.example.org:5432,db2.example.org:5433,[::1]:5434/mirror?target_session_attrs=read-write"
+    assert load(f'[cluster]\ndatabase = "{address}"\nobjects = "file:///x"').cluster.database == address
 
 
 def test_blanks_and_lines_around_an_address_and_the_case_of_its_scheme_do_not_matter(load):
@@ -343,7 +349,6 @@ def test_a_reader_refuses_everything_else_with_a_value_error_only(value):
 
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
-
 
 
 #: How a file comes to be what is no configuration, and what is said of it.

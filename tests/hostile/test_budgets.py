@@ -255,24 +255,26 @@ async def test_what_is_asked_unattended_is_not_a_person(clock):
 
 # ---- a whole mirror ------------------------------------------------------------------------------------
 
-DAY_OF_RECORDS = "hmi.V_45s[2014.01.01_TAI/1d]"
+MANY = "hmi.V_45s[2014.01.01_TAI/288m]"
+#: Records of that, and how many come in an hour; a fill fetches them in pieces of 100.
+ALL, HOURLY = 384, 200
 ELSEWHERE = "hmi.V_45s[2014.03.01_TAI/5m]"
 CONFIG = "[upstream]\nrecords_per_hour = {}\n"
 
 
 @pytest_asyncio.fixture
 async def lab(tmp_path):
-    """A mirror whose JSOC sends 1,000 records per hour."""
-    async with plain_lab(tmp_path, synthetic(), config=CONFIG.format(1000)) as running:
+    """A mirror whose JSOC sends so many records per hour."""
+    async with plain_lab(tmp_path, synthetic(), config=CONFIG.format(HOURLY), MIRROR_FILL__CHUNK_RECORDS="1000") as running:
         yield running
 
 
 async def spent(lab):
-    """Have a fill of 1,920 records begin, and use up the hour."""
+    """Have a fill of many records begin, and use up the hour."""
     answer = await lab.request(
         "POST",
         "/api/fill",
-        data=json.dumps({"ds": DAY_OF_RECORDS}),
+        data=json.dumps({"ds": MANY}),
         headers={"Content-Type": "application/json"},
     )
     assert answer.code == 202, answer.body
@@ -285,11 +287,11 @@ async def waiting(lab):
 
 
 def held(lab):
-    """How many slots of the day are held completely."""
+    """How many slots of it are held completely."""
     index = lab.running.search._index
     found = index.series("hmi.V_45s")
-    spans = [span for _, spans in index.coverage(found[0]) for span in spans.within(14726400, 14728319)]
-    return sum(min(span.hi, 14728319) - max(span.lo, 14726400) + 1 for span in spans)
+    spans = [span for _, spans in index.coverage(found[0]) for span in spans.within(14726400, 14726400 + ALL - 1)]
+    return sum(min(span.hi, 14726400 + ALL - 1) - max(span.lo, 14726400) + 1 for span in spans)
 
 
 def next_hour(lab):
@@ -300,22 +302,22 @@ def next_hour(lab):
 async def test_a_fill_stops_at_the_limit_and_goes_on_in_the_next_hour(lab):
     await spent(lab)
     first = await lab.fetched()
-    assert 0 < first <= 1000
+    assert 0 < first <= HOURLY
     for _ in range(3):  # nothing comes as long as the hour does not move on
         lab.running.budget.look()
         await turns()
     assert await lab.fetched() == first
     next_hour(lab)
     await until(lambda: held(lab) > first)
-    await until(lambda: held(lab) == 1920 or next_hour(lab))
-    assert await lab.fetched() == 1920
+    await until(lambda: held(lab) == ALL or next_hour(lab))
+    assert await lab.fetched() == ALL
 
 
 async def test_small_questions_pass_inside_and_outside_of_what_waits(lab):
     await spent(lab)
     for ds in (
         ELSEWHERE,
-        "hmi.V_45s[2014.01.01_23:50_TAI/5m]",
+        "hmi.V_45s[2014.01.01_04:40_TAI/5m]",
         "hmi.M_720s[2014.01.01_TAI/1h]",
         "hmi.V_45s[$]",
     ):
@@ -353,7 +355,7 @@ async def test_an_edit_of_the_configuration_lets_it_go(lab):
     await spent(lab)
     lab.config.write_text(CONFIG.format('"none"'))
     await lab.running.watch.reload()
-    await until(lambda: held(lab) == 1920)
+    await until(lambda: held(lab) == ALL)
     status = (await lab.get("/api/status")).json
     assert status["upstream"]["budget"]["records"]["limit"] is None
     assert status["config"]["waiting_for_restart"] == []
@@ -363,7 +365,7 @@ async def test_status_and_metrics_show_what_is_used_and_until_when(lab):
     await spent(lab)
     fetched = await lab.fetched()
     told = (await lab.get("/api/status")).json["upstream"]["budget"]
-    assert told["records"] == {"used": told["records"]["used"], "limit": 1000, "seconds": 3600}
+    assert told["records"] == {"used": told["records"]["used"], "limit": HOURLY, "seconds": 3600}
     assert fetched <= told["records"]["used"] <= fetched + 10  # the first and the last record count too
     assert told["bytes"]["limit"] == 10**12
     assert told["bytes"]["used"] > 0
@@ -371,7 +373,7 @@ async def test_status_and_metrics_show_what_is_used_and_until_when(lab):
     assert told["until"].startswith("2023-11-14T23:1")
     lines = (await lab.get("/metrics")).body.decode().splitlines()
     assert f'mirror_upstream_budget_used{{kind="records"}} {told["records"]["used"]}.0' in lines
-    assert 'mirror_upstream_budget_limit{kind="records"} 1000.0' in lines
+    assert 'mirror_upstream_budget_limit{kind="records"} 200.0' in lines
     [seconds] = [line for line in lines if line.startswith("mirror_upstream_budget_wait_seconds")]
     assert 3500 < float(seconds.split()[1]) <= 3660
 

@@ -251,9 +251,10 @@ async def test_fills_go_on_after_a_restart_and_ended_ones_are_remembered(tmp_pat
 async def test_jobs_of_every_kind_are_listed_and_cancelled_by_one_command(tmp_path):
     subscription = '[[subscription]]\nname = "velocity"\nseries = "hmi.v_45s"\nstart = "2014.01.01_TAI"\nend = "2014.01.02_TAI"\n'
     async with lab(tmp_path, config=subscription, **SMALL) as mirror:
-        go, _ = held_up(mirror, _long)
+        go, asked = held_up(mirror, _long)
         fill = (await begin(mirror, DAY)).json
-        body = json.dumps({"ds": "hmi.v_45s[2014.01.01_TAI/3m]"})
+        await until(lambda: len([ds for ds in asked if _long(ds)]) == 2)
+        body = json.dumps({"ds": "hmi.v_45s[2014.01.02_TAI/3m]"})
         export = (await mirror.request("POST", "/api/jobs", data=body, headers=JSON)).json
         listed = (await mirror.get("/api/jobs")).json
         assert {job["id"]: job["kind"] for job in listed} == {

@@ -206,6 +206,7 @@ def process_wait(process):
     except subprocess.TimeoutExpired:
         return
 
+
 async def test_an_answer_that_does_not_fit_into_memory_nor_onto_the_disk_is_one_error(tmp_path):
     database = Database.open(tmp_path / "index.duckdb")
     try:

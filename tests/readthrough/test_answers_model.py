@@ -94,8 +94,8 @@ class Archive:
         del priority
         return len(self._found(ds))
 
-    async def series_struct(self, ds, priority=None):
-        del ds, priority
+    async def series_struct(self, ds):
+        del ds
         return SERIES
 
     def _found(self, ds):

@@ -253,10 +253,11 @@ async def test_what_waits_for_its_turn_is_not_asked_any_more_once_the_mirror_is_
         transport, asked, go = mirror.running.upstream._transport, [], asyncio.Event()
         fetch = transport.fetch
 
-        async def held_up(*arguments):
-            asked.append(arguments)
-            await go.wait()
-            return await fetch(*arguments)
+        async def held_up(path, params, most):
+            if params["op"] == "rs_list":
+                asked.append(params)
+                await go.wait()
+            return await fetch(path, params, most)
 
         transport.fetch = held_up
         search = asyncio.ensure_future(mirror.ask("hmi.v_45s[2014.01.01_TAI/1d]"))

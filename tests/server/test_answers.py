@@ -283,6 +283,16 @@ async def test_a_missing_text_of_cached_records_is_printed_while_jsoc_is_away(tm
         assert (await mirror.get(AJAX + "show_info", params)).body == b"MISSING\n"
 
 
+async def test_records_that_rs_list_refuses_are_printed_by_show_info(tmp_path):
+    params = {"ds": "hmi.V_45s[2014.01.01_TAI/3m]", "key": "T_REC", "q": "1"}
+    async with lab(tmp_path, synthetic()) as mirror:
+        await mirror.faults({"match": {"op": "rs_list"}, "fault": "status"})
+        found = await mirror.get(AJAX + "show_info", params)
+        assert (len(found.body.split()), found.plan) == (4, "forwarded")
+        await mirror.faults({"fault": "outage"})
+        assert (await mirror.get(AJAX + "show_info", params)).body == found.body
+
+
 async def test_what_storage_tells_of_now_is_asked_each_time_and_remembered_for_an_outage(tmp_path):
     params = {"op": "rs_list", "ds": "hmi.V_45s[2014.01.01_TAI/3m]", "key": "T_REC,*logdir*"}
     async with lab(tmp_path, synthetic()) as mirror:

@@ -130,10 +130,10 @@ async def test_a_compressed_answer_is_read(client, archive):
 async def test_the_list_of_series_comes_with_or_without_prime_keys(client, archive):
     entry = SeriesEntry("hmi.V_45s", ("T_REC", "CAMERA"), "Dopplergrams")
     archive.body = encode_show_series([entry])
-    assert await client.show_series("hmi") == (entry,)
+    assert await client.show_series() == (entry,)
     archive.body = encode_showextseries([entry], info=False)
     assert await client.showextseries() == (SeriesEntry("hmi.V_45s"),)
-    assert [params for _, _, params, _ in archive.asked] == [{"filter": "hmi"}, {"dbhost": "hmidb2"}]
+    assert [params for _, _, params, _ in archive.asked] == [{}, {"dbhost": "hmidb2"}]
 
 
 async def test_an_address_is_checked(client, archive):

@@ -20,6 +20,7 @@ from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
 from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.jsoc.sendfile import LARGE, send_whole
+from mirror.server.peers import FROM_PEER
 from mirror.server.requests import HEADER, RECORDS, VALUES, cache_headers, demand_of, is_mirror, parameters
 from mirror.server.roles import PROGRAM_ROUTES
 from mirror.services.search.search import LONG_ANSWER
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from mirror.drms.export import ExportAnswer, Format, StorageUnits
     from mirror.readthrough.structures import Listing
     from mirror.server.jsoc.proxy import Proxy
+    from mirror.server.peers import Peers
     from mirror.server.requests import Chain
     from mirror.services.exports.assembling import FullPrecision
     from mirror.services.exports.file_list import UnitFiles
@@ -250,7 +252,13 @@ class Programs:
         if not series.segments:
             wanted = wanted.without_all_segments()
         query = show_info_query(wanted)
-        found = await self._search.rs_list(query, demand)
+        try:
+            found = await self._search.rs_list(query, demand)
+        except (NotHeld, UpstreamError):
+            # More records than rs_list lists, for example: this program has no limit.
+            with suppress(MirrorError):
+                return await self._whole_answer(request, "show_info", params)
+            raise
         request[RECORDS] = found.value.count
         if has_missing_texts(found.value, series.keyword) and known is not CacheDemand.ONLY_IF_CACHED:
             # JSOC prints nothing for a missing text, but some series store this very word.
@@ -297,11 +305,21 @@ REPEAT_REFUSED = "Re-Export requests temporarily disabled."
 
 
 class Fetch:
-    """The handler of jsoc_fetch; ``turn`` is held while a request of an address is made, ``now`` gives Unix seconds."""
+    """The handler of jsoc_fetch.
+
+    ``turn`` is held while a request of an address is made, ``now`` gives Unix seconds, ``peers`` are those of a cluster.
+    """
 
     def __init__(
-        self, exports: Exports, units: UnitFiles, proxy: Proxy, turn: Turn, now: Callable[[], float]
+        self,
+        exports: Exports,
+        units: UnitFiles,
+        proxy: Proxy,
+        turn: Turn,
+        now: Callable[[], float],
+        peers: Peers | None = None,
     ) -> None:
+        self._peers = peers
         self._now = now
         self._turn = turn
         self._exports = exports
@@ -325,7 +343,12 @@ class Fetch:
         if isinstance(asked, ExportRequest) and demand_of(request) is CacheDemand.ONLY_IF_CACHED:
             raise NotHeld("a new export may need JSOC, but this request allows cached data only")
         if isinstance(asked, ExportRequest):
-            found = await self._exports.asked(asked)
+            found = await self._exports.asked(asked, alone=self._peers is None or FROM_PEER in request.headers)
+            if found.elsewhere is not None and self._peers is not None:
+                theirs = await self._peers.made(request, found.elsewhere)
+                if theirs is not None:
+                    return theirs
+                found = await self._exports.asked(asked)
             if found.absent and "dbhost" in given and self._proxy.may_ask(request):
                 # A series of a database that only JSOC's own program queries.
                 async with self._turn(asked.notify):

@@ -149,7 +149,6 @@ class JobList:
             notes=_notes(job, parts),
         )
 
-
     def _seconds_left(self, job: Job, ready: int, total: int) -> int | None:
         """The time left at the rate so far; None if that is unknown."""
         passed = self._now() - job.created

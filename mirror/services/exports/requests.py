@@ -65,6 +65,15 @@ class Asked:
     origin: CacheStatus = CacheStatus.LOCAL
     checked_at: float | None = None
     absent: bool = False
+    elsewhere: str | None = None  #: another mirror of the cluster has the identical request, under this id
+
+
+class _MadeElsewhere(Exception):
+    """Another mirror has the identical request."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
 
 
 class Exports:
@@ -96,20 +105,24 @@ class Exports:
         self._rules = rules
         self._default_address = default_address
 
-    async def asked(self, request: ExportRequest, *, nameless: bool = False) -> Asked:
+    async def asked(self, request: ExportRequest, *, nameless: bool = False, alone: bool = True) -> Asked:
         """The answer to an export request, and how its records were found; errors are answers too.
 
         JSOC wants an address with every request. With ``nameless`` archived files are given without one: JSOC is asked
-        for an address only if it must bring them back from tape.
+        for an address only if it must bring them back from tape. Unless ``alone``, another mirror of the cluster that
+        made the identical request is named instead of making it again.
         """
         try:
             needs_address = request.alters_data or not nameless
             if needs_address and not await self._may_export(request):
                 return Asked(Failed(4, NOT_REGISTERED))
             if not self._worker.makes(request):
-                return Asked(await self._whole(request), CacheStatus.FORWARDED)
+                return Asked(await self._whole(request, alone=alone), CacheStatus.FORWARDED)
             plan = await self._planner.plan(request)
-            return Asked(await self._of_files(plan), plan.origin, plan.checked_at)
+            return Asked(await self._of_files(plan, alone=alone), plan.origin, plan.checked_at)
+        except _MadeElsewhere as made:
+            there = Pending(made.request_id, request.method, request.protocol.text, WAIT, 0, 0)
+            return Asked(there, elsewhere=made.request_id)
         except UnknownSeries as problem:
             failed = Failed(4, f"Cannot export series '{problem.name}' - it does not exist.\n")
             return Asked(failed, absent=True)
@@ -144,7 +157,7 @@ class Exports:
             return WAIT
         return min(LONGEST_WAIT, max(WAIT, math.ceil(job.trouble.next_at - self._rules.timestamp())))
 
-    async def _of_files(self, plan: Plan) -> ExportAnswer:
+    async def _of_files(self, plan: Plan, *, alone: bool) -> ExportAnswer:
         """The answer to a request for files as archived, or with keywords."""
         request = plan.request
         held = await self._held(plan)
@@ -157,7 +170,7 @@ class Exports:
             self._files.expect(w.source for w in plan.files if w.path)
             return _immediate(plan, held)
         name = identity(request, plan.query, [row.recnum for row in plan.rows])
-        job, new = await self._submit(request, name)
+        job, new = await self._submit(request, name, alone=alone)
         size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
         if new and (lacking := await self._lacking(plan, held)):
             why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not cached: {lacking[0]}"
@@ -178,10 +191,10 @@ class Exports:
         answer = await self.status(accepted.request_id)
         return answer if isinstance(answer, Finished) else accepted
 
-    async def _whole(self, request: ExportRequest) -> ExportAnswer:
+    async def _whole(self, request: ExportRequest, *, alone: bool) -> ExportAnswer:
         """The answer to a request that only JSOC can work on."""
         query = record_sets(request)
-        job, new = await self._submit(request, identity(request, query))
+        job, new = await self._submit(request, identity(request, query), alone=alone)
         if not new:
             return await self._in_a_moment(Pending(job.id, request.method, request.protocol.text, 0, 0, 0))
         if not self._rules.may_ask:
@@ -207,15 +220,18 @@ class Exports:
         """True if an export was made from printed values while JSOC was away, and JSOC is back."""
         return job.state == "done" and any(f.printed for f in job.files) and self._upstream_answers()
 
-    async def _submit(self, request: ExportRequest, name: str) -> tuple[Job, bool]:
+    async def _submit(self, request: ExportRequest, name: str, *, alone: bool) -> tuple[Job, bool]:
         now = self._rules.now().astimezone(UTC)
         day = f"{now:%Y%m%d}"
+        since = now.timestamp() - IDENTICAL_WINDOW * 3600
+        if not alone and (made := await self._shared.same_export(name, since)) is not None:
+            raise _MadeElsewhere(made)
         return await self._jobs.submit(
             request_text(request),
             name,
             day=day,
             name=lambda n: str(RequestId(day, FIRST_NUMBER + self._shared.job_number(n))),
-            same_since=now.timestamp() - IDENTICAL_WINDOW * 3600,
+            same_since=since,
             readable=is_readable,
         )
 

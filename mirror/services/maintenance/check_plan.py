@@ -237,8 +237,6 @@ def covers(running: Scope, wanted: Scope) -> bool:
     return running in (wanted, "all")
 
 
-
-
 def pause(took: float) -> float:
     """Seconds to leave to others after work that took so many."""
     return took * (1 - SHARE) / SHARE

@@ -104,10 +104,10 @@ async def test_the_newest_files_come_first(lab):
     answer = (await lab.ask(f"{SERIES}[3536][2014.01.01/72m]", seg="bitmap")).json
     in_order = answer["segments"][0]["values"]
     assert sorted(await paths(lab)) == sorted(in_order)
-    # Two come at a time, so neighbours may be in either order.
+    # Two come at a time, so one may be overtaken by a few.
     places = [in_order.index(path) for path in await paths(lab)]
     assert all(
-        abs(place - expected) <= 1 for place, expected in zip(places, range(REGION - 1, -1, -1), strict=True)
+        abs(place - expected) <= 3 for place, expected in zip(places, range(REGION - 1, -1, -1), strict=True)
     )
 
 

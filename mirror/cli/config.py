@@ -208,7 +208,7 @@ def _written(read: readers.Reader, value: Any) -> Any:
             if value % seconds == 0 and value >= seconds * _LEAST.get(unit, 1):
                 return f"{value / seconds:.0f}{unit}"
         return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
-    if read is readers.size:
+    if read in (readers.size, readers.memory):
         unit, factor = next(((u, n) for u, n in _SIZES if value % n == 0), ("", 1))
         return f"{value // factor}{unit}"
     if read is readers.share:

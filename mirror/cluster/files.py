@@ -437,12 +437,17 @@ class SharedFiles:
     async def _upload_all(self, batch: Iterable[Holding]) -> None:
         waiting = deque(batch)
 
-        async def work() -> None:
-            while waiting:
-                await self._upload(waiting.popleft())
+        async def work() -> MirrorError | None:
+            """Put what waits; the problem that ended it, if there was one."""
+            try:
+                while waiting:
+                    await self._upload(waiting.popleft())
+            except MirrorError as problem:
+                return problem
+            return None
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_caught(work())) for _ in range(min(AT_ONCE, len(waiting)))]
+            tasks = [group.create_task(work()) for _ in range(min(AT_ONCE, len(waiting)))]
         for problem in (task.result() for task in tasks):
             if problem is not None:
                 raise problem
@@ -530,14 +535,6 @@ class SharedFiles:
                 await self._known.drop(sha256)
                 count += 1
         return count
-
-
-async def _caught(work: Awaitable[None]) -> MirrorError | None:
-    try:
-        await work
-    except MirrorError as problem:
-        return problem
-    return None
 
 
 def _tag(sha256: str) -> str:

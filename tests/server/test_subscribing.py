@@ -80,6 +80,7 @@ async def test_what_stays_of_a_subscription_keeps_its_comment(mirror):
         ({"keys": {"HARPNUM": "a b"}}, "keys", ""),
         ({"budget": "much"}, "budget", "50GB/day"),
         ({"hours": "late"}, "hours", "20:00-06:00"),
+        ({"step": "7s"}, "step", "expected at least half of the 12 min between the records of hmi.sharp_cea_720s"),
         ({"name": "OLD"}, "name", "is taken"),
         ({"name": "a b"}, "name", "letters"),
     ],

@@ -21,6 +21,7 @@ from mirror.api.images import (
 )
 from mirror.drms.times import parse_time
 from mirror.errors import BadRequest
+from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.api.exports import export_of
 from mirror.server.endpoints import serve
@@ -53,6 +54,7 @@ class CutoutsApi:
 
     async def fits(self, request: web.Request, asked: CutoutQuery) -> web.StreamResponse:
         """The file that a record set names, or a part of it."""
+        _check_names(request)
         window, since = _window(asked), _since(asked.t_ref)
         ds, cached_only = request.match_info["recordset"], demand_of(request) is CacheDemand.ONLY_IF_CACHED
         try:
@@ -79,6 +81,16 @@ class CutoutsApi:
 
 def _named(found: FitsFile) -> dict[str, str]:
     return {"Content-Disposition": f"inline; filename*=UTF-8''{quote(found.name)}"}
+
+
+def _check_names(request: web.Request) -> None:
+    """BadRequest for a parameter that there is none of: without it the answer would be another image."""
+    known = CutoutQuery.__struct_encode_fields__
+    for name in request.rel_url.query:
+        if name not in known:
+            found = near(name, known)
+            hint = f"did you mean {' or '.join(found)}?" if found else f"expected some of {', '.join(known)}"
+            raise BadRequest(f"{name[:100]!r} is no parameter of a cutout; {hint}")
 
 
 def _window(asked: CutoutQuery) -> Window:

@@ -15,8 +15,9 @@ from tomlkit.items import AoT
 
 from mirror.config.editing import ConfigFile
 from mirror.config.loading import Config, Subscription
-from mirror.config.readers import Misread
+from mirror.config.readers import Misread, duration
 from mirror.config.schedule import parse_moment
+from mirror.coverage.axis import coverage_axis
 from mirror.drms.recordset import Bracket, RecordSet, Where
 from mirror.drms.selection import bind
 from mirror.drms.where import bind_where, may_hold, parse_where, where_columns
@@ -30,6 +31,7 @@ from mirror.errors import (
     UpstreamRefused,
     WrongFields,
 )
+from mirror.humanize import duration as in_words
 from mirror.services.search.names import unknown_segment
 
 if TYPE_CHECKING:
@@ -238,9 +240,23 @@ def _wrong(series: Series, subscription: Mapping[str, Any]) -> Iterator[tuple[st
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if problem := _problem(RecordSet(series.name, (Bracket(text, key),)), series):
             yield "keys", problem
+    if problem := _short_step(series, subscription.get("step", "all")):
+        yield "step", problem
     condition = subscription.get("where")
     if condition and (problem := _problem(RecordSet(series.name, (Where(str(condition)),)), series)):
         yield "where", problem
+
+
+def _short_step(series: Series, step: Any) -> str:
+    """What is wrong with a step that comes to no slot; as in a record set, it is an error."""
+    axis = coverage_axis(series)
+    try:
+        seconds = duration(step)
+    except ValueError:
+        return ""  # "all", or what is wrong by itself
+    if axis is None or axis.slots is None or axis.slots.stride(seconds) >= 1:
+        return ""
+    return f'expected at least half of the {in_words(axis.slots.step)} between the records of {series.name}, or "all"'
 
 
 def _problem(record_set: RecordSet, series: Series) -> str:

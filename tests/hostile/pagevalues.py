@@ -74,7 +74,7 @@ overview = have(
     answers=have(local=numbers, asked=numbers, all=numbers),
     bytes=have(spared=numbers, sent=numbers, asked=numbers, ahead=numbers, days=numbers),
     upstream=have(
-        state=states("ok", "failing", "away", "offline"), requests=numbers, failed=numbers, running=numbers,
+        state=states("ok", "failing", "away", "offline"), requests=numbers, failed=numbers, refused=numbers, running=numbers,
         waiting=numbers, bytes=numbers,
     ),
     policy=texts, configured_policy=maybe, uptime_seconds=numbers, searches=have(), records=numbers, series=numbers,

@@ -43,7 +43,7 @@ AT_ONCE = 8192
 MOST_NEW, MOST_USED = 16 << 20, 48 << 20
 #: How many looks it takes before a block is cut and becomes one of these, or is read for a wide window; and how many
 #: looks of the latter kind, and blocks that cannot be made, are remembered.
-LOOKS, RECENT = 3, 100
+LOOKS, RECENT = 3, 200
 #: Changes of a series whose places are remembered.
 MOST_CHANGES = 500
 

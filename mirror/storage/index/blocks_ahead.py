@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mirror.storage.index.reader import Held
 
 #: Blocks that are cut in one transaction, during which other writes wait.
-CUT_AT_ONCE = 8
+CUT_AT_ONCE = 16
 #: Time until a series is searched again for blocks to cut: LOOK_FACTOR times what that took, within these seconds.
 LOOK_FACTOR, SHORTEST_LOOK, LONGEST_LOOK = 100, 10.0, 600.0
 

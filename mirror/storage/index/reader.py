@@ -121,7 +121,7 @@ EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
 #: Blocks that one question may read whole from the database: at a first look, or where people come back; and the
 #: most rows that they may have.
-FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 4, 16, 40_000
+FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 8, 32, 40_000
 
 R = TypeVar("R")
 

@@ -1,7 +1,7 @@
 """From a FITS file to a PNG of at most some size, north up: what a quick look shows.
 
 An image is read and averaged in strips, so that 4096 x 4096 pixels never lie in memory at once. astropy
-and pillow are imported when they are needed: a mirror without quick looks does without them. They get only files
+and Pillow are imported when they are needed, in that process alone; Pillow need not be installed. They get only files
 whose structure the check below has found to be right, and still may fail on them in any way: this belongs into a
 process of its own.
 
@@ -209,13 +209,13 @@ def _columns(unit: Unit, width: int) -> list[tuple[str, int, str, int]]:
 MOST_PIXELS = 1024
 #: Rows of the picture that are made of one strip.
 _STRIP = 64
-_MISSING = "quick looks need astropy and pillow where the mirror runs: pip install 'jsoc-mirror[quicklook]'"
+_MISSING = "quick looks need Pillow where the mirror runs: pip install 'jsoc-mirror[quicklook]'"
 
 
 def quick_look(file: BinaryIO, look: Look, *, turned: bool, most: int = MOST_PIXELS) -> bytes:
     """The PNG of the first image in an open FITS file; ``turned`` if its north is at the bottom.
 
-    Refused if the file has no image, is no FITS, or the libraries for pictures are not installed.
+    Refused if the file has no image, is no FITS, or Pillow is not installed.
     """
     return draw(read_image(file, most), look, turned=turned)
 
@@ -225,10 +225,8 @@ def read_image(file: BinaryIO, most: int = MOST_PIXELS) -> NDArray[np.float32]:
 
     In the file's order of rows, the southernmost first. A pixel is NaN if none of its square has a value.
     """
-    try:
-        from astropy.io import fits  # noqa: PLC0415  (see the module's docstring)
-    except ImportError as error:
-        raise Refused(_MISSING) from error
+    from astropy.io import fits  # noqa: PLC0415  (see the module's docstring)
+
     fd = file.fileno()
     shown = shown_image(lambda at, count: os.pread(fd, count, at), os.fstat(fd).st_size)
     try:

@@ -344,19 +344,22 @@ def _serve(orders: socket.socket, area: mmap.mmap) -> None:
 
 def _load() -> None:
     """Load all modules that a picture needs, by making some: the processes that draw cannot open files."""
+    from astropy.io import fits  # noqa: PLC0415  (the daemon reads this module, and needs none of them)
+    from astropy.wcs import WCS  # noqa: PLC0415
+
     try:
-        from astropy.io import fits  # noqa: PLC0415  (a mirror may lack it)
-        from astropy.wcs import WCS  # noqa: PLC0415
-    except ImportError:
-        return  # each order says so
+        import PIL.Image  # noqa: F401, PLC0415
+    except ImportError:  # cutouts do not need it; each order of a picture says so, without looking for it again
+        sys.modules["PIL"] = None  # type: ignore[assignment]
     values = np.arange(64, dtype=np.int16).reshape(8, 8)
     hdus = [fits.CompImageHDU(values, compression_type=kind, tile_shape=(1, 8)) for kind in ("RICE_1", "GZIP_1", "GZIP_2")]
     for hdu in (fits.ImageHDU(values), fits.CompImageHDU(values.astype(np.float32)), *hdus):
         whole = io.BytesIO()
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(whole)
         with fits.open(io.BytesIO(whole.getvalue()), memmap=False) as read:
-            drawn = draw(np.asarray(read[1].section[0:8, 0:8], dtype=np.float32), Look("grey"), turned=False)
-            assert drawn.startswith(_PNG)
+            pixels = np.asarray(read[1].section[0:8, 0:8], dtype=np.float32)
+            with suppress(Refused):  # there is no Pillow
+                assert draw(pixels, Look("grey"), turned=False).startswith(_PNG)
     WCS({"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec"}).all_world2pix([[0.0, 0.0]], 0)
 
 

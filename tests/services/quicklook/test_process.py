@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,15 @@ async def test_what_is_no_image_is_refused_and_the_next_one_is_made(renderer, im
     with pytest.raises(Refused, match="cannot be read"):
         await renderer.picture(tmp_path / "nothing.fits", GREY, turned=False, most=128)
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+
+
+async def test_without_pillow_there_are_cutouts_and_a_picture_says_what_it_needs(renderer, image, tmp_path, monkeypatch):
+    (tmp_path / "PIL.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(Refused, match=r"pip install 'jsoc-mirror\[quicklook\]'"):
+        await renderer.picture(image, GREY, turned=False, most=128)
+    made = await renderer.cutout(image, image.read_bytes()[:2880], Window((10, 10), (5, 4), "pixels"), "", 0)
+    assert fits.getdata(io.BytesIO(made)).shape == (4, 5)
 
 
 async def test_an_asker_who_leaves_takes_no_picture_from_the_next(renderer, image):

@@ -127,7 +127,12 @@ def moment(seconds: float | None) -> str:
 
 def counted(number: int, noun: str) -> str:
     """"1 file", "1,920 files"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun, by the rule that site.js has too."""
+    return f"{noun}es" if noun.endswith("ch") else f"{noun}s"
 
 
 def short_moment(seconds: float | None) -> str:

@@ -126,7 +126,8 @@ def _plain(row: Shown, file: str | None) -> dict[str, Any]:
 
 
 # ---- what is shown -------------------------------------------------------------------------------
-# Every value of a configuration, with its origin, and the lines of the file on which the keys are. Pure. Values are written as in config.toml; secrets are hidden.
+# Every value of a configuration, with its origin, and the lines of the file on which the keys are. Pure. Values are
+# written as in config.toml; secrets are hidden.
 
 #: The place of a key or a heading: the section, the number of a ``[[section]]`` from 1, the key ("" for the heading).
 Place = tuple[str, int | None, str]

@@ -232,7 +232,8 @@ def _units_params(request: UnitsRequest) -> dict[str, str]:
 
 
 # ---- checkAddress.sh -----------------------------------------------------------------------------
-# Is an e-mail address registered for exports? The address is quoted twice: clients quote it, as UTF-8, and then the query string that contains it.
+# Is an e-mail address registered for exports? The address is quoted twice: clients quote it, as UTF-8, and then the
+# query string that contains it.
 
 #: Statuses: what the program says about an address. A negative one means that it is not an address.
 INITIATED, REGISTERED, PENDING, UNKNOWN, NOT_AN_ADDRESS = 1, 2, 3, 4, -2

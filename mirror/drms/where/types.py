@@ -151,7 +151,8 @@ def _special(text: str) -> float | None:
 
 
 # ---- functions -----------------------------------------------------------------------------------
-# Those that conditions may call. Other functions may exist at JSOC: a call of one is bound to the type "any", and evaluated by JSOC.
+# Those that conditions may call. Other functions may exist at JSOC: a call of one is bound to the type "any", and
+# evaluated by JSOC.
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -23,7 +23,7 @@ from aiohttp import web
 import mirror
 from mirror.config.access import Role
 from mirror.errors import MirrorError
-from mirror.humanize import length, moment, near, number, share, size
+from mirror.humanize import length, moment, near, number, plural, share, size
 from mirror.server.access.refusals import HEADERS
 from mirror.server.errors import codes
 from mirror.server.jsoc.proxy import for_browser
@@ -51,8 +51,8 @@ def in_path(text: str) -> str:
 
 
 def many(count: Any, noun: str) -> str:
-    """"1 file", "1,920 files"; as in site.js."""
-    return f"{number(count)} {noun if count == 1 else f'{noun}es' if noun.endswith('ch') else f'{noun}s'}"
+    """"1 file", "1,920 files"; a dash for no number."""
+    return f"{number(count)} {noun if count == 1 else plural(noun)}"
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -311,7 +311,8 @@ def _number(plan: Plan, row: Row, name: str) -> float | None:
 # Of files that came for a subscription which says ``pictures = true``.
 #
 # One at a time, the newest file first, by a process that stands behind everybody else; while people are being served,
-# one in twenty seconds. What waits is bounded, and forgotten at the end of the mirror; whatever was not made ahead is made when it is asked for. Pictures that were made leave like all others.
+# one in twenty seconds. What waits is bounded, and forgotten at the end of the mirror; whatever was not made ahead is
+# made when it is asked for. Pictures that were made leave like all others.
 
 #: Files that may wait, those that came first are forgotten; and the sizes that pages show.
 MOST, SHOWN = 2000, (512, 256)

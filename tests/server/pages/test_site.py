@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from mirror.humanize import length, share, size
+from mirror.humanize import counted, length, share, size
 from mirror.server.api.monitoring import Events
-from mirror.server.pages.site import NAVIGATION
+from mirror.server.pages.site import NAVIGATION, many
 from tests.lab import Lab, lab
 from tests.server.webcheck import Page
 from tests.waiting import PATIENCE
@@ -365,3 +365,11 @@ async def test_a_program_gets_no_page_where_nothing_is_found(mirror):
         answer = await mirror.get(path)
         assert (answer.code, answer.headers["Content-Type"].startswith("text/html")) == (404, False)
     assert (await asked_by_browser(mirror, "/api/nothing"))[1] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "count, noun, text",
+    [(0, "search", "0 searches"), (1, "search", "1 search"), (1, "file", "1 file"), (1920, "file", "1,920 files")],
+)
+async def test_a_count_with_its_noun_is_the_same_on_pages_and_in_the_terminal(count, noun, text):
+    assert many(count, noun) == counted(count, noun) == text

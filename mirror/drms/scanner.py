@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 from mirror.errors import SyntaxProblem
@@ -65,8 +66,7 @@ class Scanner:
 
     def skip(self, characters: str = SPACES) -> None:
         """Step over any of ``characters``."""
-        while self.peek() and self.peek() in characters:
-            self.position += 1
+        self.position = _end(_any_of(characters), self.text, self.position)
 
     def fail(self, expected: str, message: str | None = None, *, at: int | None = None) -> NoReturn:
         """Raise ``SyntaxProblem`` at the cursor, or at ``at``, in the whole text."""
@@ -177,9 +177,24 @@ class Scanner:
         if self.peek() in ("'", '"'):
             return self.quoted()
         start = self.position
-        while self.peek() and self.peek() not in delimiters and self.peek() != " ":
-            self.position += 1
+        self.position = _end(_none_of(" " + delimiters), self.text, start)
         return self.text[start : self.position]
+
+
+@cache
+def _any_of(characters: str) -> re.Pattern[str]:
+    return re.compile(f"[{re.escape(characters)}]*")
+
+
+@cache
+def _none_of(characters: str) -> re.Pattern[str]:
+    return re.compile(f"[^{re.escape(characters)}]*")
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """Where the match ends, which may be empty."""
+    found = pattern.match(text, start)
+    return found.end() if found else start
 
 
 def _float_of(text: str) -> float:

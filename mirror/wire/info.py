@@ -80,7 +80,7 @@ def expand_names(names: Sequence[str] | None, everything: Sequence[str]) -> list
 
 def decode_info(params: Mapping[str, str]) -> InfoRequest:
     """The request in ``params``; BadRequest if ``op`` or ``ds`` is missing, or ``op`` unknown."""
-    op, flags = params.get("op", ""), {flag: params[flag] for flag in FLAGS if _given(params, flag)}
+    op, flags = params.get("op", ""), {flag: params[flag] for flag in FLAGS if flag in params and _given(params, flag)}
     if op not in OPERATIONS:
         found = f"operation {op!r} is unknown" if op else "the parameter op is missing"
         raise BadRequest(f"{found}; expected one of {', '.join(OPERATIONS)}")

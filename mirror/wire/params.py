@@ -81,6 +81,8 @@ def _refuse_beyond_latin1(text: str) -> None:
 
 
 def _unquoted(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
     return _unescaped(text.replace("+", " ").encode("latin-1")).decode("latin-1")
 
 

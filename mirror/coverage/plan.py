@@ -44,7 +44,9 @@ MAX_BOXES = 200
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Everything needed is held, and was checked recently enough."""
+    """Everything needed, which is in ``boxes``, is held, and was checked recently enough."""
+
+    boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,15 @@ def plan_read(selection: Selection, coverage: Coverage, freshness: Freshness) ->
         return boxes
     if not evaluable(selection):
         return Forward("only JSOC evaluates its condition")
-    missing = tuple(gap for box in boxes for gap in coverage.gaps(box))
-    stale = tuple(old for box in boxes for old in coverage.stale(box, freshness))
-    return Fetch(missing, stale) if missing or stale else Local()
+    return plan_boxes(boxes, coverage, freshness)
+
+
+def plan_boxes(boxes: tuple[Box, ...], coverage: Coverage, freshness: Freshness) -> Local | Fetch:
+    """The plan for these boxes."""
+    rest = [box for box in boxes if not coverage.is_fresh(box, freshness)]
+    missing = tuple(gap for box in rest for gap in coverage.gaps(box))
+    stale = tuple(old for box in rest for old in coverage.stale(box, freshness))
+    return Fetch(missing, stale) if missing or stale else Local(boxes)
 
 
 def need(selection: Selection, *, implied: bool = False) -> tuple[Box, ...] | Forward:

@@ -93,7 +93,7 @@ class FirstLast:
     ) -> tuple[Term | None, str]:
         before = replace(selection, filters=selection.filters[:position])
         freshness = self._rules.freshness(selection.series, demand)
-        if plan_read(before, self._index.coverage(selection.series), freshness) == Local():
+        if isinstance(plan_read(before, self._index.coverage(selection.series), freshness), Local):
             return await self._held_value(before, f, term), "held"
         query = _prefix(selection, position, term)
         known = self._known.get(query) or await self._recalled(selection.series, query)

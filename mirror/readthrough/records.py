@@ -29,6 +29,7 @@ from mirror.coverage.plan import (
     has_where,
     is_whole,
     need,
+    plan_boxes,
     plan_read,
     restricts_keys,
 )
@@ -78,9 +79,10 @@ class CacheStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an answer from the index alone depends on: its selection, and the version of the series."""
+    """What an answer from the index alone depends on: its selection, the boxes that this needs, the version of the series."""
 
     selection: Selection
+    boxes: tuple[Box, ...]
     version: int
 
 
@@ -138,10 +140,11 @@ class _Question:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """The index can answer: how, and for a stale answer when it was last checked."""
+    """The index can answer: how, for a stale answer when it was last checked, and for a local one from which boxes."""
 
     origin: CacheStatus
     checked_at: float | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 #: Up to this many record numbers are looked up before JSOC is asked for them.
@@ -192,7 +195,7 @@ class Records:
         if demand is CacheDemand.REVALIDATE or not self._index.same_since(selection, basis.version):
             return False
         freshness = self._rules.freshness(selection.series, demand)
-        return isinstance(plan_read(selection, self._index.coverage(selection.series), freshness), Local)
+        return isinstance(plan_boxes(basis.boxes, self._index.coverage(selection.series), freshness), Local)
 
     async def locate(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT, *, few: bool = False) -> Located | Read:
         """Where the records of ``selection`` are: in the index, after a fill if need be, or in JSOC's answer.
@@ -232,7 +235,7 @@ class Records:
                     await self._answers.keep_decided(resolved.selection, selected.rows)
                 origin = max(ready.origin, least)
                 certain = origin is CacheStatus.LOCAL and resolved.selection is selection
-                basis = Basis(selection, version) if certain else None
+                basis = Basis(selection, ready.boxes, version) if certain else None
                 return Read(selected.rows, origin, ready.checked_at, basis)
             told = await self._undecided(resolved.selection, question)
         except (NotHeld, OverBudget) as problem:
@@ -352,7 +355,7 @@ class Records:
         if isinstance(plan, Fetch):
             plan = await self._without_known(series, plan)
         if isinstance(plan, Local):
-            return _Ready(CacheStatus.LOCAL)
+            return _Ready(CacheStatus.LOCAL, boxes=plan.boxes)
         if (told := await self._told(selection, question)) is not None:
             return told
         if isinstance(plan, Forward):
@@ -396,7 +399,8 @@ class Records:
         unknown = numbers - await self._index.known(series, numbers, all_versions=True)
         rest = (Box(RECNUMS, tuple(runs(unknown))),) if unknown else ()
         missing = (*(box for box in plan.missing if box.region != RECNUMS), *rest)
-        return Fetch(missing, plan.stale) if missing or plan.stale else Local()
+        # Nothing else is needed beside numbers, and what is held of those needs no coverage.
+        return Fetch(missing, plan.stale) if missing or plan.stale else Local(boxes=())
 
     def _is_older(self, selection: Selection, freshness: Freshness) -> bool:
         """True if what is now held was checked earlier than ``freshness`` requires."""

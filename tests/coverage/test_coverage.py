@@ -146,6 +146,19 @@ def test_whatever_is_held_but_not_known_to_be_fresh_is_stale(held, need):
     assert not stale & gaps
 
 
+@given(st.lists(st.tuples(boxes(), AGES), max_size=5), boxes())
+def test_what_one_region_holds_and_is_fresh_has_neither_gaps_nor_stale_parts(held, need):
+    coverage = Coverage()
+    for box, age in held:
+        coverage.add(box, NOW - age)
+    if coverage.is_fresh(need, FRESHNESS):
+        assert not coverage.gaps(need)
+        assert not coverage.stale(need, FRESHNESS)
+    elif len({box.region for box, _ in held}) == 1 and held[0][0].region.covers(need.region):
+        ends = Box(need.region, tuple(Steps(s.lo, s.hi) for s in need.steps))
+        assert coverage.gaps(ends) or coverage.stale(ends, FRESHNESS)
+
+
 @given(HELD, boxes())
 def test_nothing_is_stale_right_after_a_check(held, need):
     assert covering(held, NOW).stale(need, FRESHNESS) == []

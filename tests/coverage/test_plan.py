@@ -222,7 +222,7 @@ def test_what_is_held_and_fresh_is_answered_locally():
     for box in boxes("hmi.v_45s[#10-#20]"):
         coverage.add(box, NOW)
     for text in ("hmi.v_45s[#10-#20]", "hmi.v_45s[#12/3]", "hmi.v_45s[#10-#20@5][2][? QUALITY = 0 ?]"):
-        assert plan_read(selection(text), coverage, NEVER_STALE) == Local()
+        assert plan_read(selection(text), coverage, NEVER_STALE) == Local(boxes(text))
 
 
 def test_what_is_missing_and_what_is_old_are_told_apart():
@@ -235,7 +235,7 @@ def test_what_is_missing_and_what_is_old_are_told_apart():
 
 
 def test_an_unsatisfiable_range_needs_nothing():
-    assert plan_read(selection("hmi.v_45s[#20-#10]"), Coverage(), NEVER_STALE) == Local()
+    assert plan_read(selection("hmi.v_45s[#20-#10]"), Coverage(), NEVER_STALE) == Local(())
 
 
 @pytest.mark.parametrize(

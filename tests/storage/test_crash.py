@@ -86,6 +86,6 @@ async def check_span(reopened, index, series, region, span):
     text = str(box_query(series, Box(region, (Steps(span.lo, span.hi),))))
     (record_set,) = parse_query(text).sets
     selection = bind(record_set, series)
-    assert plan_read(selection, index.coverage(series), reopened.running.rules.freshness(series)) == Local()
+    assert isinstance(plan_read(selection, index.coverage(series), reopened.running.rules.freshness(series)), Local)
     held = [row.recnum for row in (await index.select(selection)).rows]
     assert held == await reopened.upstream(text), text

@@ -311,7 +311,7 @@ def packed(number: int, block: Block | None) -> Packed:
     """A block in the form of the file: its record numbers and keys, the lengths of its values, the values."""
     whole = None if block is None or not block.recnums else block.whole().cut
     if block is None or whole is None or np.diff(whole.offsets).max() > np.iinfo(_LENGTH).max:
-        return Packed(number, 0, None)
+        return Packed(number, 0, b"")
     cut = whole.compact()
     head = msgspec.msgpack.encode((block.keyset, block.recnums, block.keys, cut.alike.tobytes()))
     lengths = np.diff(cut.offsets).astype(_LENGTH).tobytes()
@@ -321,7 +321,7 @@ def packed(number: int, block: Block | None) -> Packed:
 
 def unpacked(found: Packed, keysets: dict[int, dict[str, int]]) -> Block | None:
     """The inverse of ``packed``; None where no block can be made."""
-    if found.data is None:
+    if not found.data:
         return None
     whole = memoryview(pa.decompress(found.data, found.size, codec="zstd"))
     begin = 8 + int.from_bytes(whole[:4], "little")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mirror.drms.recordset import Selection
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
+    from mirror.storage.index.block_file import Packed
     from mirror.storage.index.blocks import Block
     from mirror.storage.index.windows import Window
 
@@ -119,6 +120,8 @@ class Unreadable:
 EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches, and bytes of text that one Arrow array can hold.
 ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
+#: Blocks that are unpacked in the event loop if they are in memory: a thread takes longer to wake up than one of them.
+AT_ONCE = 4
 #: Blocks that one question may read whole from the database: at a first look, or where people come back; and the
 #: most rows that they may have.
 FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 8, 32, 40_000
@@ -230,7 +233,7 @@ class Reader:
         blocks = {number: self._blocks.find(series, number, held.version) for number in range(first, last + 1)}
         lacking = [number for number, block in blocks.items() if block is None]
         if lacking and self._file.slots.get(series) == slots:
-            for number, block in (await asyncio.to_thread(self._filed, series, slots, lacking)).items():
+            for number, block in (await self._filed(series, slots, lacking)).items():
                 self._blocks.put(series, number, block, version)
                 blocks[number] = block
                 lacking.remove(number)
@@ -253,10 +256,15 @@ class Reader:
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)
         return rows.first(n) if n else rows
 
-    def _filed(self, series: str, slots: int, wanted: list[int]) -> dict[int, Block | None]:
+    async def _filed(self, series: str, slots: int, wanted: list[int]) -> dict[int, Block | None]:
         """The wanted blocks that are in the file; None for places known to have no block."""
-        found = self._file.get(series, slots, wanted[0], wanted[-1])
-        return {each.number: unpacked(each, self._keysets) for each in found if each.number in wanted}
+
+        def unpack(found: Iterable[Packed]) -> dict[int, Block | None]:
+            return {each.number: unpacked(each, self._keysets) for each in found}
+
+        if len(wanted) <= AT_ONCE and (found := self._file.get_at_once(series, slots, wanted)) is not None:
+            return unpack(found)
+        return await asyncio.to_thread(lambda: unpack(self._file.get(series, slots, wanted)))
 
     async def _read_blocks(self, held: Held, run: range, slots: int) -> list[Block | None]:
         """Consecutive blocks; None where rows cannot form a block, or for all if they have too many rows."""

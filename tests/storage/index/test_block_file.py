@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -194,8 +195,9 @@ async def test_nothing_changes_where_not_even_the_file_can_be_deleted(store, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(type(store.path), "unlink", refused)
-        with pytest.raises(StorageError, match="which is out of date: Permission denied"):
-            await store.keep(Record(20, 5, value="9.0"))
+        for _ in range(2):  # the second time too
+            with pytest.raises(StorageError, match="which is out of date: Permission denied"):
+                await store.keep(Record(20, 5, value="9.0"))
     assert await store.values(5, 5) == ["5.5"]
 
 
@@ -218,9 +220,98 @@ async def test_a_file_that_cannot_be_used_is_made_again(store, damage):
 async def test_a_block_whose_bytes_have_changed_is_read_from_the_index(store):
     await store.cut()
     store.close()
-    changed(store.path / "blocks.sqlite", "UPDATE block SET data = zeroblob(length(data)) WHERE number = 2")
+    path = store.path / "blocks.zst"
+    path.write_bytes(path.read_bytes()[::-1])
     await store.open()
     assert await store.values(3, 6) == ["3.5", "4.5", "5.5", "6.5"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])],
+    ids=["lost", "cut off"],
+)
+async def test_blocks_that_are_not_all_there_are_made_again(store, damage):
+    await store.cut()
+    store.close()
+    damage(store.path / "blocks.zst")
+    await store.open()
+    assert store.numbers() == []
+    assert await store.values(3, 6) == ["3.5", "4.5", "5.5", "6.5"]
+    await store.cut()
+    await store.restart()
+    assert await store.from_file(3, 6) == ["3.5", "4.5", "5.5", "6.5"]
+
+
+async def test_blocks_without_their_places_are_overwritten(store):
+    await store.cut()
+    size = (store.path / "blocks.zst").stat().st_size
+    store.close()
+    (store.path / "blocks.sqlite").unlink()
+    await store.open()
+    await store.cut()
+    assert (store.path / "blocks.zst").stat().st_size == size
+    assert await store.from_file(3, 6) == ["3.5", "4.5", "5.5", "6.5"]
+
+
+async def test_what_was_dropped_does_not_fill_the_disk(store, monkeypatch):
+    await store.cut()
+    size = (store.path / "blocks.zst").stat().st_size
+    monkeypatch.setattr("mirror.storage.index.block_file.SPARE", size // 2)
+    store.index._file._full = size // 2
+    sizes = []
+    for n in range(20):
+        for place in range(0, 10, 2):
+            await store.keep(Record(100 + 10 * n + place, place, value=f"{n}.0"))
+        await store.cut()
+        assert store.numbers() == [0, 1, 2, 3, 4]
+        assert await store.from_file(3, 6) == ["3.5", f"{n}.0", "5.5", f"{n}.0"]
+        sizes.append((store.path / "blocks.zst").stat().st_size)
+    assert max(sizes) < 4 * size
+
+
+class Threads(list):
+    """Counts what is done in threads."""
+
+    async def __call__(self, work, *arguments):
+        self.append(work)
+        return work(*arguments)
+
+
+def has_it(preadv, descriptor, buffers, offset):
+    return preadv(descriptor, buffers, offset)
+
+
+def waits(*_):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def reads_half(_, __, buffers, ___):
+    return len(buffers[0]) // 2
+
+
+def cannot_tell(*_):
+    raise OSError(95, "Operation not supported")
+
+
+@pytest.mark.parametrize("memory, in_threads", [(has_it, 0), (waits, 1), (reads_half, 1), (cannot_tell, 1)])
+async def test_only_what_must_be_waited_for_is_read_in_a_thread(store, monkeypatch, memory, in_threads):
+    threads, preadv = Threads(), os.preadv
+    monkeypatch.setattr("mirror.storage.index.block_file._IN_MEMORY", 8)
+    monkeypatch.setattr(os, "preadv", lambda *given: memory(preadv, *given[:3]) if given[3] else preadv(*given))
+    monkeypatch.setattr("mirror.storage.index.reader.asyncio.to_thread", threads)
+    await store.cut()
+    await store.restart()
+    threads.clear()
+    assert await store.from_file(3, 4) == ["3.5", "4.5"]
+    assert len(threads) == in_threads
+
+
+async def test_blocks_are_read_in_a_thread_where_a_system_always_waits(store, monkeypatch):
+    monkeypatch.setattr("mirror.storage.index.block_file._IN_MEMORY", None)
+    await store.cut()
+    await store.restart()
+    assert await store.from_file(3, 4) == ["3.5", "4.5"]
 
 
 async def test_a_disk_that_takes_no_blocks_leaves_all_else_as_it_is(store):
@@ -269,8 +360,8 @@ def changed(path, sql):
 def test_without_a_path_there_is_no_file():
     file = BlockFile(None)
     file.open("x")
-    file.put("s", 2, [Packed(1, 0, None)], "x")
+    file.put("s", 2, [Packed(1, 0, b"")], "x")
     file.drop("s", None)
-    assert file.get("s", 2, 0, 5) == []
+    assert file.get("s", 2, [0, 5]) == []
     assert file.slots == {}
     file.close()

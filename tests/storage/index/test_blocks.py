@@ -108,7 +108,7 @@ def test_a_block_comes_back_from_the_file_as_it_was(rows):
 
 @pytest.mark.parametrize("block", [None, made([("x" * 70_000,) * 5])], ids=["no block", "long texts"])
 def test_what_cannot_be_packed_is_known_not_to_be_a_block(block):
-    assert packed(5, block) == (5, 0, None)
+    assert packed(5, block) == (5, 0, b"")
     assert unpacked(packed(5, block), {}) is None
 
 

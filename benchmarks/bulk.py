@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,34 +50,62 @@ def first_slot(series: Series) -> int:
 
 @dataclass(frozen=True)
 class Day:
-    """A day of records: every field as wire text by name, the typed columns, and its first slot."""
+    """A day of records: the typed columns, its first slot, and the wire text of each record in pieces.
 
-    fields: dict[str, Sequence[str]]
+    Between the pieces go the fields that another day has otherwise, in the order of ``own``.
+    """
+
     table: pa.Table
     slot: int
+    own: tuple[str, ...]
+    pieces: Sequence[Sequence[str]]
+    clocks: Sequence[str]
+    cameras: Sequence[str]
 
     def moved(self, series: Series, slot: int) -> pa.Table:
         """The same records on the day that begins at ``slot``, under numbers of their own."""
         axis = _axis(series)
         index = np.asarray(self.table["t_rec_index"]) + (slot - self.slot)
-        times = axis.epoch + index * axis.step
-        camera = self.fields["CAMERA"]
-        names = [format_time(seconds, "TAI") for seconds in times.tolist()]
+        date = format_time(axis.epoch + slot * axis.step, "TAI").partition("_")[0]
+        names = [date + clock for clock in self.clocks]
         numbers = list(map(str, index.tolist()))
-        own: dict[str, Sequence[str]] = {
+        texts = {
             "T_REC": names,
             "T_REC_index": numbers,
             "*recnum*": numbers,
             "*sunum*": numbers,
-            "*spec*": [f"{series.name}[{t}][{c}]" for t, c in zip(names, camera, strict=True)],
+            "*spec*": [f"{series.name}[{t}][{c}]" for t, c in zip(names, self.cameras, strict=True)],
         }
-        raws = map(SEPARATOR.join, zip(*(self.fields | own).values(), strict=True))
-        columns = {"recnum": index, "sunum": index, "t_rec": times, "t_rec_index": index, "_raw": list(raws)}
+        first, *others = self.pieces
+        parts = [first, *(part for name, piece in zip(self.own, others, strict=True) for part in (texts[name], piece))]
+        columns = {
+            "recnum": index,
+            "sunum": index,
+            "t_rec": axis.epoch + index * axis.step,
+            "t_rec_index": index,
+            "_raw": list(map("".join, zip(*parts, strict=True))),
+        }
         table = self.table
         for name, values in columns.items():
             place = table.schema.get_field_index(name)
             table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
         return table
+
+
+def _day(layout: Layout, table: pa.Table, slot: int) -> Day:
+    rows = [raw.split(SEPARATOR) for raw in table["_raw"].to_pylist()]
+    places = sorted(map(layout.fields.index, ("T_REC", "T_REC_index", "*recnum*", "*sunum*", "*spec*")))
+    ends = [*places, len(layout.fields)]
+    pieces = []
+    for start, end in zip([-1, *places], ends, strict=True):
+        before = SEPARATOR if start >= 0 else ""
+        after = SEPARATOR if end < len(layout.fields) else ""
+        middles = (SEPARATOR.join(row[start + 1 : end]) for row in rows)
+        pieces.append([before + middle + after if end - start > 1 else before or after for middle in middles])
+    time_place, camera_place = layout.fields.index("T_REC"), layout.fields.index("CAMERA")
+    clocks = ["_" + row[time_place].partition("_")[2] for row in rows]
+    own = tuple(layout.fields[place] for place in places)
+    return Day(table, slot, own, pieces, clocks, [row[camera_place] for row in rows])
 
 
 def _axis(series: Series) -> SlotAxis:
@@ -99,9 +128,7 @@ def _days(archive: Archive, series: Series, keyset: int) -> Iterator[Day]:
     layout = Layout(series)
     start = _axis(series).slot(parse_time(_SOURCE))
     for slot in range(start, start + BLOCK * 11 * DAY, 11 * DAY):
-        table = batch(layout, _ask(archive, layout, _box(slot)), keyset=keyset)
-        rows = zip(*(raw.split(SEPARATOR) for raw in table["_raw"].to_pylist()), strict=True)
-        yield Day(dict(zip(layout.fields, rows, strict=True)), table, slot)
+        yield _day(layout, batch(layout, _ask(archive, layout, _box(slot)), keyset=keyset), slot)
 
 
 async def build(store: Path, records: int, name: str = SERIES, every: int = 1) -> None:
@@ -122,11 +149,18 @@ async def build(store: Path, records: int, name: str = SERIES, every: int = 1) -
         await database.write(lambda c: c.execute(f"DELETE FROM {index.layout(series).table}"))
         keyset = await database.read(lambda c: _keyset(c, series))
         days, done = list(_days(archive, series, keyset)), 0
+
+        def block(slot: int) -> pa.Table:
+            return pa.concat_tables(day.moved(series, slot + i * DAY) for i, day in enumerate(days))
+
+        rows = block(slot)
         while done < records:
-            rows = pa.concat_tables(day.moved(series, slot + i * DAY) for i, day in enumerate(days))
-            await database.write(lambda c, rows=rows: _insert(c, index.layout(series), rows))
+            # The next block is made while DuckDB compresses this one.
+            ahead = asyncio.create_task(asyncio.to_thread(block, slot + every * BLOCK * DAY))
+            await database.write(partial(_insert, layout=index.layout(series), rows=rows))
             await index.confirm(series, (_box(slot, BLOCK),), time.time())
             slot, done = slot + every * BLOCK * DAY, done + len(rows)
+            rows = await ahead
             print(f"\r{done:,} records", end="", file=sys.stderr, flush=True)
         await database.checkpoint()
     finally:
@@ -139,7 +173,7 @@ def _keyset(cursor: Cursor, series: Series) -> int:
     return int((cursor.execute(sql, [series.name.lower()]).fetchone() or (1,))[0])
 
 
-def _insert(cursor: Cursor, layout: Layout, rows: pa.Table) -> None:
+def _insert(cursor: Cursor, *, layout: Layout, rows: pa.Table) -> None:
     cursor.register("bulk_rows", rows)
     cursor.execute(f"INSERT INTO {layout.table} BY NAME FROM bulk_rows")
     cursor.unregister("bulk_rows")

@@ -25,10 +25,10 @@ from mirror.readthrough.filler import Filler
 from mirror.readthrough.first_last import FirstLast
 from mirror.readthrough.policy import CacheDemand, Rules
 from mirror.readthrough.records import CacheStatus, Records
-from mirror.storage.database.database import Database
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.index import Index
 from mirror.wire.rs_list import RsList
+from tests.emptystore import open_empty
 from tests.storage.archive import SERIES, Record, answer, newest
 
 AGE = 1000.0
@@ -116,7 +116,7 @@ class World:
     ever: list[list[Record]] = field(default_factory=list)
 
     async def start(self):
-        self.database = Database.open(self.path / "index.duckdb")
+        self.database = open_empty(self.path)
         self.index = await Index.load(self.database)
         if self.index.series(SERIES.name) is None:
             await self.index.keep_series(SERIES, 0.0)
@@ -299,8 +299,8 @@ async def lived(history, path):
 
 @settings(max_examples=15)
 @given(st.lists(STEPS, min_size=5, max_size=16))
-def test_every_answer_is_one_that_jsoc_gave_lately(history):
-    with TemporaryDirectory() as folder:
+def test_every_answer_is_one_that_jsoc_gave_lately(tmp_path_factory, history):
+    with TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         asyncio.run(lived(history, Path(folder)))
 
 

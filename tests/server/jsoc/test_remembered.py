@@ -29,12 +29,12 @@ from mirror.server.jsoc.programs import Programs
 from mirror.server.jsoc.remembered import Answer, Answers
 from mirror.server.requests import Chain
 from mirror.services.search.search import Search
-from mirror.storage.database.database import Database
 from mirror.storage.index import blocks
 from mirror.storage.index.affected import affected_by_recnums, delete_records
 from mirror.storage.index.block_file import BlockFile
 from mirror.storage.index.index import Index
 from mirror.upstream.transport import Route
+from tests.emptystore import open_empty
 from tests.readthrough.test_answers_model import AGE, TRUTHS, Archive
 from tests.storage.archive import SERIES, Record
 
@@ -63,7 +63,7 @@ class Mirror:
                 self.put(k, w, "1.5")
 
     async def start(self, policy="fallback"):
-        self.database = Database.open(self.path / "index.duckdb")
+        self.database = open_empty(self.path)
         self.index = await Index.load(self.database)
         if self.index.series(SERIES.name) is None:
             await self.index.keep_series(SERIES, self.seconds)
@@ -197,9 +197,9 @@ async def lived(history, path):
 
 @settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 @given(st.lists(STEPS, min_size=10, max_size=25))
-def test_an_answer_from_memory_is_one_that_a_new_process_would_give(history):
+def test_an_answer_from_memory_is_one_that_a_new_process_would_give(tmp_path_factory, history):
     with (
-        TemporaryDirectory() as folder,
+        TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder,
         mock.patch.object(blocks, "SLOTS", 2),
         mock.patch.object(blocks, "LOOKS", 1),
     ):

@@ -8,10 +8,10 @@ import pytest_asyncio
 from mirror.coverage.claims import without
 from mirror.coverage.coverage import Box, Coverage, Region
 from mirror.coverage.intervals import Steps
-from mirror.storage.database.database import Database
 from mirror.storage.index import answers as module
 from mirror.storage.index.answers import AnswerKind, NewAnswer
 from mirror.storage.index.index import Index
+from tests.emptystore import open_empty
 from tests.storage.archive import SERIES, Record, answer
 
 NAME = SERIES.name
@@ -23,7 +23,7 @@ def box(lo, hi):
 
 @pytest_asyncio.fixture
 async def database(tmp_path):
-    opened = Database.open(tmp_path / "index.duckdb")
+    opened = open_empty(tmp_path)
     yield opened
     opened.close()
 

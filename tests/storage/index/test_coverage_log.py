@@ -47,8 +47,8 @@ def test_a_region_is_read_as_it_was_written(region):
 
 @settings(max_examples=25)
 @given(st.lists(claims(), max_size=25))
-def test_a_log_written_anew_replays_to_the_same_coverage(added):
-    with tempfile.TemporaryDirectory() as folder:
+def test_a_log_written_anew_replays_to_the_same_coverage(tmp_path_factory, added):
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         database = open_empty(Path(folder))
 
         def work(cursor):

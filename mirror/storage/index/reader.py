@@ -234,7 +234,7 @@ class Reader:
         lacking = [number for number, block in blocks.items() if block is None]
         if lacking and self._file.slots.get(series) == slots:
             for number, block in (await self._filed(series, slots, lacking)).items():
-                self._blocks.put(series, number, block, version)
+                self._blocks.put(series, slots, number, block, version)
                 blocks[number] = block
                 lacking.remove(number)
         if not all(self._blocks.is_fit(series, number) for number, block in blocks.items() if block is None):
@@ -245,12 +245,12 @@ class Reader:
                 return await self._unremembered(held, window, n)
         for run in runs(lacking):
             for number, block in zip(run, await self._read_blocks(held, run, slots), strict=True):
-                self._blocks.put(series, number, block, version)
+                self._blocks.put(series, slots, number, block, version)
                 blocks[number] = block
         for number, block in tuple(blocks.items()):
             if block is not None and self._blocks.is_used(series, number):
                 blocks[number] = await asyncio.to_thread(block.whole)
-                self._blocks.put(series, number, blocks[number], version, used=True)
+                self._blocks.put(series, slots, number, blocks[number], version, used=True)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)

@@ -350,6 +350,16 @@ async def test_a_dense_series_gets_shorter_blocks_that_are_found_after_a_restart
     assert await store.from_file(1, 6) == [f"{k}.5" for k in range(1, 7)]
 
 
+async def test_blocks_that_become_shorter_while_they_are_read_are_not_taken_for_others(store, monkeypatch):
+    monkeypatch.setattr(blocks, "SLOTS", 4)
+    monkeypatch.setattr(blocks, "MOST_IN_BLOCK", 4)
+    await store.keep(*(Record(100 + w, 1, w=w, value="x") for w in range(1, 5)))
+    everything = ["0.5", "1.5", *["x"] * 4, *(f"{k}.5" for k in range(2, 10))]
+    assert await store.values(0, 9) == everything
+    assert await store.values(2, 3) == ["2.5", "3.5"]
+    assert await store.values(0, 9) == everything
+
+
 def changed(path, sql):
     connection = sqlite3.connect(path)
     with connection:

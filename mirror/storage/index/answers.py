@@ -104,12 +104,14 @@ _Name = tuple[str, str]
 
 
 class Answers:
-    """The answers of a store. Methods with a cursor work inside a transaction of the one writer.
+    """The answers of a store. Methods with a cursor work inside a transaction of the one writer, after ``begin``.
 
-    The copy in memory changes with the statement, not with the commit: ids show what was not committed.
+    The copy in memory changes with the statement, not with the commit: ids show what was not committed. After a
+    transaction that failed, the next one begins by reading the copy again.
     """
 
     def __init__(self) -> None:
+        self._is_doubtful = False
         self._kept: dict[str, dict[_Name, Kept]] = {}
         self._used: dict[tuple[str, _Name], int] = {}
         self._clock = count()
@@ -136,6 +138,17 @@ class Answers:
         return bool(self._kept.get(series.lower()))
 
     # ---- changing --------------------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """Note that a transaction failed after ``begin``: what is in memory may not be in the database."""
+        self._is_doubtful = True
+
+    def begin(self, cursor: Cursor) -> None:
+        """Make sure, at the beginning of a transaction, that what is in memory is in the database."""
+        if self._is_doubtful:
+            self._kept, self._used, self._size = {}, {}, 0
+            self.load(cursor)
+            self._is_doubtful = False
 
     def load(self, cursor: Cursor) -> None:
         """Read the kept answers, but not their numbers and bodies."""

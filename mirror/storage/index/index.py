@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 import pyarrow as pa
 
-from mirror.concurrency import Version
+from mirror.concurrency import Version, to_the_end
 from mirror.coverage.claims import oldest_check, split_by_age
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
@@ -241,24 +241,27 @@ class Index(Reader):
         text = encode_series_struct(series, runtime=0.0).decode("latin-1")
         is_other = unread is not None or (held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1"))
 
-        def work(cursor: Cursor) -> dict[str, Tolerance]:
+        def work(cursor: Cursor) -> tuple[dict[str, Tolerance], tuple[int, ...]]:
             if is_other:
                 self._file.drop(name, None)
             if moved or grown or unread is not None:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
                 self._answers.cut(cursor, name, vouched)
-            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
+            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new), narrow_keysets(cursor, layout)
+
+        def follow(stored: tuple[dict[str, Tolerance], tuple[int, ...]]) -> None:
+            widened, narrow = stored
+            self._unreadable.pop(name, None)
+            kept = unread is not None and unread.has_tables
+            held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
+            held.widen(widened)
+            held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
+            held.narrow = narrow
+            held.version.advance()
 
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may rely on what no longer holds
-        widened = await self._database.write(work)
-        self._unreadable.pop(name, None)
-        kept = unread is not None and unread.has_tables
-        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
-        held.widen(widened)
-        held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
-        held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
-        held.version.advance()
+        await self._commit(work, follow)
         if self.on_commit is not None and not is_shared:
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
@@ -295,7 +298,7 @@ class Index(Reader):
         """Keep an answer of JSOC, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
-            await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
+            await self._commit(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
             return
         new = await self._converted(series, answers)
         await self._merge(new, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
@@ -313,9 +316,12 @@ class Index(Reader):
         """Note that boxes were checked against upstream and found unchanged."""
         name = series.name.lower()
         since = self._since(series, boxes)
-        await self._database.write(lambda cursor: self._log.add(cursor, name, boxes, checked_at))
-        for box in boxes:
-            self._held[name].coverage.add(box, checked_at)
+
+        def follow(_: None) -> None:
+            for box in boxes:
+                self._held[name].coverage.add(box, checked_at)
+
+        await self._commit(lambda cursor: self._log.add(cursor, name, boxes, checked_at), follow)
         if not is_shared:
             self._tell(series, boxes, checked_at, since)
         await self._tidy()
@@ -378,12 +384,15 @@ class Index(Reader):
             checked = ()  # some of it was removed meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
+
+        def follow(_: None) -> None:
+            held.has_tables = True
+            changed.tell(held.version)
+            for box in checked:
+                held.coverage.add(box, checked_at)
+
         held.widen(new.widened)  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
-        held.has_tables = True
-        changed.tell(held.version)
-        for box in checked:
-            held.coverage.add(box, checked_at)
+        await self._commit(work, follow)
         self._tell(series, checked, checked_at, since)
         await self._tidy()
 
@@ -411,12 +420,13 @@ class Index(Reader):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
 
+        def follow(_: T) -> None:
+            held.version.advance()
+            held.coverage = uncover(held.coverage)  # again, for claims that were committed meanwhile
+
         self.removals.advance()
         held.coverage = uncover(held.coverage)  # first: nobody may rely on what is about to go
-        done = await self._database.write(both)
-        held.version.advance()
-        held.coverage = uncover(held.coverage)  # again, for claims that were committed meanwhile
-        return done
+        return await self._commit(both, follow)
 
     async def mend(self, series: Series, work: Callable[[Cursor], list[str]]) -> list[str]:
         """Do ``work``, which repairs the tables of a series and says what was wrong, in one transaction."""
@@ -426,9 +436,11 @@ class Index(Reader):
                 self._file.drop(series.name.lower(), None)
             return found
 
-        if found := await self._database.write(both):
-            self._held[series.name.lower()].version.advance()
-        return found
+        def follow(found: list[str]) -> None:
+            if found:
+                self._held[series.name.lower()].version.advance()
+
+        return await self._commit(both, follow)
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
         """The number that a key set with these fields has here, for rows from another mirror."""
@@ -467,12 +479,15 @@ class Index(Reader):
             add_tolerances(cursor, held.layout, dict(share.tolerances))
             self._file.drop(series.name.lower(), changed.places)
 
+        def follow(_: None) -> None:
+            held.has_tables = True
+            changed.tell(held.version)
+            for box, checked_at in theirs:
+                held.coverage.add(box, checked_at)
+
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
-        held.has_tables = True
-        changed.tell(held.version)
+        await self._commit(work, follow)
         for box, checked_at in theirs:
-            held.coverage.add(box, checked_at)
             if not is_shared:
                 self._tell(held.series, (box,), checked_at, None)
         await self._tidy()
@@ -480,13 +495,30 @@ class Index(Reader):
     async def drop_broken_answers(self, series: Series) -> int:
         """Drop answers about a series that name a record which is not held; how many there were."""
         layout = self._held[series.name.lower()].layout
-        return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
+        return await self._commit(lambda cursor: self._answers.drop_broken(cursor, layout))
 
     async def cut_ahead(self, may_go_on: Callable[[], bool]) -> None:
         """Cut blocks that a first look would have to cut, for as long as ``may_go_on`` allows: see ``BlocksAhead``."""
         await self._ahead.cut(may_go_on)
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    async def _commit(self, work: Callable[[Cursor], T], follow: Callable[[T], None] = lambda _: None) -> T:
+        """Do ``work`` in one transaction, then let the memory ``follow``.
+
+        A caller who is cancelled meanwhile leaves after both: otherwise what is in memory would outlive a change.
+        """
+
+        def begun(cursor: Cursor) -> T:
+            self._answers.begin(cursor)
+            return work(cursor)
+
+        async def both() -> T:
+            done = await self._database.write(begun, self._answers.doubt)
+            follow(done)
+            return done
+
+        return await to_the_end(both())
 
     def _load(self, cursor: Cursor) -> str | None:
         """Read the store into memory; returns the token of the block file."""

@@ -247,13 +247,14 @@ class Filler:
         if not flights:
             self._progress[name] = Progress(self._rules.timestamp())
         flights.append(flight)
-        self._progress[name].total += 1
-        self._progress[name].who[person()] = None
+        progress = self._progress[name]
+        progress.total += 1
+        progress.who[person()] = None
 
         def landed(task: asyncio.Task[int]) -> None:
             if flight in flights:
                 flights.remove(flight)
-            self._progress[name].done += 1
+            progress.done += 1
             if not task.cancelled():
                 task.exception()  # retrieved here, since everybody who waited may have gone
 

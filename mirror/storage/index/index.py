@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import suppress
+from collections import Counter
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +27,7 @@ from mirror.coverage.claims import oldest_check, split_by_age
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
-from mirror.errors import MirrorError, StorageError
+from mirror.errors import MirrorError, StorageError, UpstreamBroken
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.blocks_ahead import BlocksAhead
 from mirror.storage.index.changes import CoverageLog, note_changes
@@ -38,8 +39,9 @@ from mirror.storage.index.windows import place_of, places_of
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from mirror.coverage.claims import CoverageClaim
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -203,6 +205,7 @@ class Index(Reader):
         self.removals = Version()  #: of all records: advances when some are removed, since plans may then be wrong
         # One at a time: in parallel all would finish late, with nothing committed before.
         self._converting = asyncio.Lock()
+        self._moving = Counter[str]()  #: series whose prime keys are being replaced
         self._ahead = BlocksAhead(database, self._held, self._keysets, self._blocks, self._file)
 
     @classmethod
@@ -258,10 +261,13 @@ class Index(Reader):
             held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
             held.narrow = narrow
             held.version.advance()
+            if moved:
+                held.coverage = vouched(held.coverage)  # again, for claims that were committed meanwhile
 
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may rely on what no longer holds
-        await self._commit(work, follow)
+        with self._moving_of(name) if moved else nullcontext():
+            await self._commit(work, follow)
         if self.on_commit is not None and not is_shared:
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
@@ -298,7 +304,12 @@ class Index(Reader):
         """Keep an answer of JSOC, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
-            await self._commit(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
+
+            def put(cursor: Cursor) -> None:
+                self._insist_on_place(series)
+                self._answers.put(cursor, layout, answer, checked_at)
+
+            await self._commit(put)
             return
         new = await self._converted(series, answers)
         await self._merge(new, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
@@ -317,11 +328,14 @@ class Index(Reader):
         name = series.name.lower()
         since = self._since(series, boxes)
 
-        def follow(_: None) -> None:
-            for box in boxes:
-                self._held[name].coverage.add(box, checked_at)
+        def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
+            self._log.add(cursor, name, boxes, checked_at)
 
-        await self._commit(lambda cursor: self._log.add(cursor, name, boxes, checked_at), follow)
+        def follow(_: None) -> None:
+            self._claim(series, [(box, checked_at) for box in boxes])
+
+        await self._commit(work, follow)
         if not is_shared:
             self._tell(series, boxes, checked_at, since)
         await self._tidy()
@@ -362,6 +376,7 @@ class Index(Reader):
         changed = _Changed(layout)
 
         def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
             changed.begin(rows)
 
             def note(replaced: Mapping[int, int | None]) -> None:
@@ -388,8 +403,7 @@ class Index(Reader):
         def follow(_: None) -> None:
             held.has_tables = True
             changed.tell(held.version)
-            for box in checked:
-                held.coverage.add(box, checked_at)
+            self._claim(series, [(box, checked_at) for box in checked])
 
         held.widen(new.widened)  # first: nobody may read the new rows with the old tolerances
         await self._commit(work, follow)
@@ -458,12 +472,14 @@ class Index(Reader):
     async def absorb(self, series: Series, share: ForeignRecords, *, is_shared: bool = False) -> None:
         """Merge what another mirror cached of a series, rows and claims in one transaction: see ``merge.absorb``."""
         held = self._held[series.name.lower()]
-        opened = ((opened_box(held.series, box), at) for box, at in share.claims)
+        series = held.series
+        opened = ((opened_box(series, box), at) for box, at in share.claims)
         theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
         found_at = max((at for _, at in share.claims), default=held.fetched_at)
         changed = _Changed(held.layout)
 
         def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
             changed.begin(*share.new, *share.old)
 
             def note(replaced: Mapping[int, int | None]) -> None:
@@ -482,8 +498,7 @@ class Index(Reader):
         def follow(_: None) -> None:
             held.has_tables = True
             changed.tell(held.version)
-            for box, checked_at in theirs:
-                held.coverage.add(box, checked_at)
+            self._claim(series, theirs)
 
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
         await self._commit(work, follow)
@@ -519,6 +534,31 @@ class Index(Reader):
             return done
 
         return await to_the_end(both())
+
+    @contextmanager
+    def _moving_of(self, name: str) -> Iterator[None]:
+        """While this is open, the prime keys of a series are being replaced by others."""
+        self._moving[name] += 1
+        try:
+            yield
+        finally:
+            self._moving[name] -= 1
+
+    def _is_placed(self, series: Series) -> bool:
+        """True if boxes by the prime keys of ``series`` have the same records by those that the series has now."""
+        name = series.name.lower()
+        return not self._moving[name] and key_space(series) == key_space(self._held[name].series)
+
+    def _insist_on_place(self, series: Series) -> None:
+        """Within a transaction: UpstreamBroken if the series has other prime keys by now than those of ``series``."""
+        if not self._is_placed(series):
+            raise UpstreamBroken(f"{series.name} got other prime keys while its records were fetched; ask again")
+
+    def _claim(self, series: Series, claims: Iterable[CoverageClaim]) -> None:
+        """Note claims in memory after they were committed, unless other prime keys have ended them since."""
+        if self._is_placed(series):
+            for box, checked_at in claims:
+                self._held[series.name.lower()].coverage.add(box, checked_at)
 
     def _load(self, cursor: Cursor) -> str | None:
         """Read the store into memory; returns the token of the block file."""

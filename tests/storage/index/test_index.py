@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import math
 
@@ -16,6 +17,7 @@ from mirror.drms.series import Keyword
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
 from mirror.storage.index import blocks, reader
+from mirror.storage.index.answers import AnswerKind, NewAnswer
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
@@ -229,6 +231,38 @@ async def test_other_prime_keys_take_back_what_was_vouched_for(tmp_path):
     again = await Index.load(database)
     narrow = Box(Region((None,)), (Steps(0, 9),))
     assert index.coverage(fewer).gaps(narrow) == again.coverage(fewer).gaps(narrow) == [narrow]
+    database.close()
+
+
+ALONG_W = dataclasses.replace(SERIES, primekeys=(SERIES.primekeys[1], SERIES.primekeys[2]))
+OLD_BOX = Box(Region((None, None)), (Steps(1, 9),))
+
+
+async def keeps(index):
+    await index.keep(SERIES, answer([Record(n, n) for n in range(1, 10)]), complete=(OLD_BOX,), checked_at=1.0)
+
+
+async def confirms(index):
+    await index.confirm(SERIES, (OLD_BOX,), 1.0)
+
+
+async def answers(index):
+    await index.keep_answer(SERIES, NewAnswer(AnswerKind.COUNT, "q", (OLD_BOX,), body=b"9"), 1.0)
+
+
+@pytest.mark.parametrize("change", [keeps, confirms, answers])
+@pytest.mark.parametrize("first", [True, False])
+async def test_what_is_kept_while_a_series_gets_other_prime_keys_claims_nothing_by_the_former(tmp_path, change, first):
+    database = open_empty(tmp_path)
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    both = [index.keep_series(ALONG_W, 2.0), change(index)]
+    found = await asyncio.gather(*(reversed(both) if first else both), return_exceptions=True)
+    assert all(problem is None or "got other prime keys" in str(problem) for problem in found)
+    assert first or isinstance(found[1], UpstreamBroken)
+    for each in (index, await Index.load(database)):
+        assert [region for region, spans in each.coverage(ALONG_W) if len(spans)] == []
+        assert each.answers.of(SERIES.name) == []
     database.close()
 
 

@@ -169,7 +169,7 @@ class Answers:
         name = layout.series.name.lower()
         coverage, numbers = Coverage(), answer.numbers
         before = self.find(name, answer.kind, answer.key) if answer.kind is AnswerKind.CONDITION else None
-        if before is not None:
+        if before is not None and is_there(cursor, before):  # a check of the index may have removed a damaged one
             elsewhere = _elsewhere(cursor, layout, before, answer.boxes)
             if len(elsewhere) + len(numbers) <= MOST_NUMBERS:
                 coverage, numbers = before.coverage.redated(lambda at: at), numbers | elsewhere

@@ -71,12 +71,12 @@ def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool
 
     It says nothing about versions.
     """
-    answer_id = [
+    exact = [
         f
         for f in selection.filters
         if not isinstance(f, WhereFilter) and _is_exact(f) and _column(f) in columns
     ]
-    return " AND ".join(map(key_predicate, answer_id)) or "TRUE", len(answer_id) == len(selection.filters)
+    return " AND ".join(map(key_predicate, exact)) or "TRUE", len(exact) == len(selection.filters)
 
 
 def _column(f: KeyFilter | RecnumFilter) -> str:

@@ -180,3 +180,12 @@ async def test_an_answer_that_was_to_make_room_is_cut_too_if_it_did_not_go(index
     await index.keep(SERIES, answer([Record(20, 3)]), complete=(), checked_at=30.0)
     for each in (index, await Index.load(database)):
         assert each.answers.find(NAME, AnswerKind.CONDITION, "c").coverage.gaps(box(1, 3)) == [box(3, 3)]
+
+
+async def test_an_answer_that_is_gone_from_the_index_is_not_added_to(index, database):
+    await index.keep_answer(SERIES, told("c", 1, 3, 1, 3), 10.0)
+    await database.write(lambda cursor: cursor.execute("DELETE FROM mirror.answers"))
+    await index.keep_answer(SERIES, told("c", 4, 6, 5), 20.0)
+    kept = index.answers.find(NAME, AnswerKind.CONDITION, "c")
+    assert kept.coverage.gaps(box(1, 6)) == [box(1, 3)]
+    assert await numbers(index, "c") == [5]

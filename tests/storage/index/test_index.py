@@ -144,6 +144,14 @@ def test_a_value_with_the_separator_is_refused():
         batch(Layout(SERIES), answer([Record(1, 5, name="a\x1fb")]), 1)
 
 
+@pytest.mark.parametrize("column, value", [("NAME", "\\ud800"), ("*sunum*", 1 << 70), ("*sunum*", "none")])
+def test_a_value_that_no_column_can_hold_is_refused(column, value):
+    found = answer([Record(1, 5)])
+    keywords = [(name, [value] if name == column else values) for name, values in found.keywords]
+    with pytest.raises(UpstreamBroken, match="a value of the answer cannot be kept"):
+        batch(Layout(SERIES), dataclasses.replace(found, keywords=keywords), 1)
+
+
 async def test_a_broken_answer_keeps_nothing(index):
     await index.keep_series(SERIES, 0.0)
     box = Box(Region((None, None)), (Steps(0, 9),))

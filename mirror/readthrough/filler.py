@@ -27,6 +27,7 @@ from mirror.readthrough.shared import Alone
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.budget import person
 from mirror.upstream.pacing import Claim, Priority
+from mirror.wire.rs_list import RsList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -169,7 +170,8 @@ class Filler:
         if extent.first is not None and extent.last is not None:
             outer = split(box, extent.first, extent.last)[1]
             if self._index.coverage(series).gaps(outer):
-                await self._index.confirm(series, (outer,), asked_at)
+                # Kept, not confirmed: records that came by number may lie there, and are gone.
+                await self._index.keep(series, RsList(0), complete=(outer,), checked_at=asked_at)
         return extent
 
     def background_records(self) -> int:

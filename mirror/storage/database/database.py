@@ -263,12 +263,22 @@ def _committed(cursor: Cursor, work: Callable[[Cursor], T], undone: Callable[[],
     try:
         result = work(cursor)
         cursor.commit()
-    except BaseException:
+    except BaseException as error:
         with suppress(duckdb.Error):  # the first failure is the one to report
             cursor.rollback()
         undone()
+        first = _first_of(error)
+        if first is not error:
+            raise first from first.__cause__
         raise
     return result
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What ended a transaction, where tidying up in it only tells that it had ended: more memory may help the former."""
+    before = error.__context__
+    follows = isinstance(error, duckdb.TransactionException) and "aborted" in str(error) and before is not None
+    return _first_of(before) if follows and before is not None else error
 
 
 def _copy(cursor: Cursor, path: Path) -> None:

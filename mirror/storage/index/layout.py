@@ -209,6 +209,15 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+#: Whole numbers are cut to this on both sides of 0: a time that was never set may print as a Julian day far beyond.
+FARTHEST = 1 << 62
+
+
+def whole(sql: str) -> str:
+    """SQL: a number without fraction as a BIGINT, at most FARTHEST from 0; NULL stays NULL."""
+    return f"CASE WHEN abs({sql}) < {FARTHEST} THEN ({sql})::BIGINT WHEN {sql} > 0 THEN {FARTHEST} WHEN {sql} < 0 THEN {-FARTHEST} END"
+
+
 #: All records of a series share one printf format, so a sample of distinct values shows it.
 SAMPLE = 64
 _NUMBER = re.compile(r"\s*[-+]?\d+(?:\.(\d*))?(?:[eE][-+]?\d+)?\s*")

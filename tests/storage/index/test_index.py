@@ -10,17 +10,21 @@ import pytest
 import pytest_asyncio
 
 from mirror.coverage.coverage import Box, Region
-from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.intervals import MAX, MIN, Span, Steps
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
-from mirror.drms.series import Keyword
+from mirror.drms.series import Keyword, PrimeKey
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
+from mirror.storage.disk import Disk
 from mirror.storage.index import blocks, reader
+from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.answers import AnswerKind, NewAnswer
+from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
+from mirror.storage.lake.lake import Lake
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.text import from_wire
 from tests.emptystore import open_empty
@@ -159,6 +163,27 @@ async def test_a_broken_answer_keeps_nothing(index):
         await index.keep(SERIES, answer([Record(1, 5, name="a\x1fb")]), complete=(box,), checked_at=0.0)
     assert await index.count(SERIES) == 0
     assert index.coverage(SERIES).gaps(box) == [box]
+
+
+async def test_a_time_that_was_never_set_hinders_nothing(tmp_path):
+    """It prints as a Julian day far beyond 64 bits of milliseconds."""
+    key = dataclasses.replace(SERIES.keywords[0], name="OBS", type="time", units="UTC")
+    series = dataclasses.replace(SERIES, primekeys=(PrimeKey("OBS", slotted=False),), keywords=(*SERIES.keywords, key))
+    database = open_empty(tmp_path)
+    index = await Index.load(database)
+    await index.keep_series(series, 0.0)
+    everything = Box(Region(()), (Steps(MIN, MAX),))
+    for recnum in (1, 2):
+        found = answer([Record(recnum, 5)])
+        found = dataclasses.replace(found, keywords=[*found.keywords, ("OBS", ["JD_1157407409851852288"])])
+        await index.keep(series, found, complete=(everything,), checked_at=0.0)
+    assert [change.old for change in await Changes(database).found(None, None, 9)] == [1]
+    assert await index.last_place(series) == MAX
+    assert [each.records for each in await index.occupied(series, everything.region, [Span(MIN, MAX, 0.0)])] == [1]
+    affected = await database.read(lambda cursor: affected_by_recnums(cursor, index.layout(series), [2]))
+    assert affected.uncover(index.coverage(series)).gaps(everything)
+    await Lake(tmp_path / "lake", database, index, Disk(), lambda: 0.0).tables(series)
+    database.close()
 
 
 # ---- structures that grow -------------------------------------------------------------------------

@@ -143,11 +143,6 @@ def test_an_answer_without_a_field_is_broken():
             batch(Layout(SERIES), lacking, 1)
 
 
-def test_a_value_with_the_separator_is_refused():
-    with pytest.raises(UpstreamBroken, match="U\\+001F"):
-        batch(Layout(SERIES), answer([Record(1, 5, name="a\x1fb")]), 1)
-
-
 @pytest.mark.parametrize("column, value", [("NAME", "\\ud800"), ("*sunum*", 1 << 70), ("*sunum*", "none")])
 def test_a_value_that_no_column_can_hold_is_refused(column, value):
     found = answer([Record(1, 5)])

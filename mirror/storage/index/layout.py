@@ -47,6 +47,8 @@ _SQL_TYPES = {
     "time": "DOUBLE",
     "string": "VARCHAR",
 }
+#: Namespaces that the index, or DuckDB, has for itself.
+_TAKEN = frozenset({"mirror", "main", "index", "temp", "system", "information_schema", "pg_catalog"})
 RESERVED_COLUMNS = ("recnum", "sunum", "_keyset", "_raw")
 
 
@@ -152,7 +154,10 @@ class Layout:
 
     @property
     def problem(self) -> str | None:
-        """Two keywords that would share a column, as a text; None if there are none."""
+        """Why the index cannot keep the series: tables or columns that would have two owners; None if there are none."""
+        namespace, _, name = self.series.name.lower().partition(".")
+        if namespace in _TAKEN or name.endswith("__old"):
+            return f"tables of the index have the name {self.series.name} already"
         seen: dict[str, str] = {}
         for column in self.columns:
             if column.name in seen:

@@ -294,6 +294,12 @@ async def test_what_is_kept_while_a_series_gets_other_prime_keys_claims_nothing_
     database.close()
 
 
+@pytest.mark.parametrize("name", ["mirror.series", "Main.a", "index.a", "lab.small__OLD"])
+def test_a_series_whose_tables_would_be_others_is_not_kept(name):
+    assert Layout(SERIES).problem is None
+    assert "have the name" in Layout(dataclasses.replace(SERIES, name=name)).problem
+
+
 async def test_structures_are_found_in_any_case_and_by_name(index):
     await index.keep_series(SERIES, 5.0)
     found, at = index.series("LAB.SMALL")

@@ -99,13 +99,16 @@ class Database:
             self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
         )
 
-    async def write(self, work: Callable[[Cursor], T], undone: Callable[[], None] = lambda: None) -> T:
+    async def write(
+        self, work: Callable[[Cursor], T], undone: Callable[[], None] = lambda: None, *, little: bool = False
+    ) -> T:
         """Run ``work`` in one transaction, after writes that were requested earlier; all or nothing.
 
         ``undone`` is called, before any other write, whenever ``work`` has run and its transaction failed. Then ``work``
-        may run again.
+        may run again. Who writes but a ``little`` makes do with the memory that reading has.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, work, undone)
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._writer, self._in_transaction, work, undone, little)
 
     async def checkpoint(self) -> None:
         """Fold the write-ahead log into the file."""
@@ -155,14 +158,15 @@ class Database:
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
         return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))
 
-    def _in_transaction(self, work: Callable[[Cursor], T], undone: Callable[[], None]) -> T:
+    def _in_transaction(self, work: Callable[[Cursor], T], undone: Callable[[], None], little: bool) -> T:
         try:
-            return self._door.through(lambda cursor: self._written(cursor, work, undone))
+            return self._door.through(lambda cursor: self._written(cursor, work, undone, little))
         except (duckdb.IOException, duckdb.TransactionException) as error:
             raise StorageError(cannot_write(error)) from error
 
-    def _written(self, cursor: Cursor, work: Callable[[Cursor], T], undone: Callable[[], None]) -> T:
-        self._memory.for_writing(cursor)
+    def _written(self, cursor: Cursor, work: Callable[[Cursor], T], undone: Callable[[], None], little: bool) -> T:
+        if not little:
+            self._memory.for_writing(cursor)
         return self._with_room(cursor, lambda: _committed(cursor, work, undone))
 
     def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:

@@ -93,7 +93,7 @@ class BlocksAhead:
             cursor.execute("DELETE FROM mirror.block_file")
             cursor.execute("INSERT INTO mirror.block_file VALUES (?)", [token])
 
-        await self._database.write(work)
+        await self._database.write(work, little=True)
 
 
 def _counts_sql(layout: Layout, slots: int) -> str:

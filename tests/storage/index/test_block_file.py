@@ -160,7 +160,7 @@ async def test_an_index_that_was_put_back_does_not_believe_newer_blocks(store):
 async def test_a_transaction_that_was_lost_takes_its_blocks_with_it(store):
     write = store.database.write
 
-    def losing(work):
+    def losing(work, **_):
         def lost(cursor):
             work(cursor)
             raise KeyError("lost")
@@ -391,7 +391,7 @@ async def test_blocks_in_the_order_of_an_earlier_structure_are_not_put_into_the_
     write = store.database.write
     other = replace(SERIES, primekeys=(SERIES.primekeys[1], SERIES.primekeys[0], SERIES.primekeys[2]))
 
-    async def after_another_structure(work):
+    async def after_another_structure(work, **_):
         store.database.write = write
         await store.index.keep_series(other, 1.0)
         return await write(work)
@@ -427,6 +427,21 @@ async def test_memory_follows_a_change_whose_caller_is_gone_before_it_is_committ
     store.database.write = write
     await write(lambda _: None)  # it has been committed when this is
     assert await store.values(5, 5) == ["9.0"]
+
+
+async def test_cutting_makes_do_with_the_memory_that_reading_has(store):
+    async def limit():
+        return await store.database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone())
+
+    before = await limit()
+    await store.database.rest()
+    resting = await limit()
+    assert resting != before
+    await store.cut()
+    assert store.numbers() == [0, 1, 2, 3, 4]
+    assert await limit() == resting
+    await store.keep(Record(20, 5, value="9.0"))
+    assert await limit() == before
 
 
 def changed(path, sql):

@@ -104,6 +104,21 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+async def taken(work: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[object]]) -> T:
+    """Await ``work``, which takes something for the caller; if that is cancelled meanwhile, what comes is given back.
+
+    For what stays taken elsewhere, whoever waits for the answer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await give_back(task.result())
+        raise
+
+
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, and return once all have ended, however they do."""
     for task in tasks:

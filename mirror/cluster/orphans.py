@@ -60,10 +60,7 @@ class Orphans:
 
     async def after_restore(self) -> None:
         """After PostgreSQL was restored: return when a server, perhaps this one, has taken up what it lacks."""
-        while True:
-            got = await self._database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (ORPHANS,))
-            if got and got[0]:
-                break
+        while not await self._database.lock("%s, 0", (ORPHANS,)):
             await asyncio.sleep(LOOK)
         try:
             await self.adopt()

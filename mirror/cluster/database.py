@@ -269,7 +269,7 @@ class ClusterDatabase:
             row = await self.on_session(f"SELECT pg_try_advisory_lock({lock})", values)
             return bool(row and row[0])
 
-        async def give_back(got: bool) -> None:  # noqa: FBT001  (what ``locked`` gave)
+        async def give_back(got: bool) -> None:
             if got:
                 with suppress(ClusterAway):
                     await self.on_session(f"SELECT pg_advisory_unlock({lock})", values)

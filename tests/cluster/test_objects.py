@@ -78,7 +78,7 @@ async def test_what_the_disk_refuses_is_an_error_of_ours_and_leaves_no_half_of_i
     assert await objects.put_new("chunks/one", b"second")
     with monkeypatch.context() as broken:
         broken.setattr(Path, "rename", full)
-        with pytest.raises(StorageError, match="cannot write .*down: "):
+        with pytest.raises(StorageError, match=r"cannot write .*down: "):
             await objects.get_to("chunks/one", tmp_path / "down")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shared"]
 

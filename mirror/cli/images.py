@@ -17,6 +17,7 @@ from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, limit_option, remark, show, warn_if_stale
 from mirror.cli.support.parameters import GivenPath, NewFile, segment_names, series_names
+from mirror.client.connection import begun
 from mirror.client.cutouts import Cutout, address_of, images_of
 from mirror.client.delivery import Delivered, Failure, name_problem
 from mirror.errors import BadRequest
@@ -174,7 +175,7 @@ def film(
         mirror film 'hmi.m_720s[2014.01.01/10d@6h]{magnetogram}' --to field.mp4 --fps 5 --fetch
     """
     body = FilmBody(ds=recordset, seg=seg or "", n=limit, size=size, fps=fps, step=step, fetch=fetch)
-    job: Job = daemon.ask(FILM, body)
+    job: Job = begun(lambda: daemon.ask(FILM, body), lambda job: daemon.ask(CANCEL, id=job.id))
     try:
         job = wait_for(daemon, job)
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ from mirror.api.search import SEARCH, SERIES, SearchQuery
 from mirror.api.sql import MEDIA, SQL
 from mirror.api.subscriptions import ADD, SubscriptionTable
 from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
-from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call, user_name
+from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, begun, call, user_name
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.client.redirect import checked, without_token
@@ -355,7 +355,7 @@ class Client:
         from cached files, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
         """
         body = FilmBody(ds=recordset, seg=_names(seg), n=n, size=size, fps=fps, step=step, fetch=fetch)
-        job = self._ask(FILM, body)
+        job = begun(lambda: self._ask(FILM, body), lambda job: self._ask(CANCEL, Nothing(), id=job.id))
         try:
             with _bar("making the film", progress) as told:
                 job = self._ended(job, told)

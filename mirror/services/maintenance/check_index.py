@@ -285,17 +285,17 @@ class LakeSteps:
     async def lake(self, place: str, _since: float, most: int) -> CheckStep:
         """Read the files after ``place``: at least one, if there is any, and no more than ``most`` bytes."""
         findings: list[Finding] = []
-        read = files = 0
+        read, some = 0, False  # the files of the store are counted, and these are none of them
         for row in sorted(await self._lake.files(), key=lambda row: row.file):
             if row.file <= place:
                 continue
-            if files and read + row.bytes > most:
-                return CheckStep(place, tuple(findings), files=files, bytes=read)
+            if some and read + row.bytes > most:
+                return CheckStep(place, tuple(findings), bytes=read)
             problem = await self._lake.verify(row)
             if problem is not None:
                 findings.append(await self._anew(row, problem))
-            place, files, read = row.file, files + 1, read + row.bytes
-        return CheckStep(None, tuple(findings), files=files, bytes=read)
+            place, some, read = row.file, True, read + row.bytes
+        return CheckStep(None, tuple(findings), bytes=read)
 
     async def _anew(self, row: Sealed, problem: str) -> Finding:
         found = self._index.series(row.table.removesuffix("__old"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Version:
@@ -124,6 +127,19 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def lasting(work: Callable[[], Awaitable[object]], pause: float) -> None:
+    """Work that never ends by itself; an error that it does not handle is logged, and it begins again after ``pause`` seconds.
+
+    A task that ended by such an error would be missed by nobody.
+    """
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed work=%s", getattr(work, "__qualname__", work))
+        await asyncio.sleep(pause)
 
 
 #: Seconds after which a task that runs on although it was cancelled is cancelled again.

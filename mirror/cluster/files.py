@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from mirror.cluster.objects import MARK
 from mirror.cluster.units import PAGE, KnownUnits, Unit, Units, blob_key
-from mirror.concurrency import end
+from mirror.concurrency import end, lasting
 from mirror.errors import (
     ClusterAway,
     MirrorError,
@@ -135,7 +135,7 @@ class SharedFiles:
         """Put what is held, and what comes, beside the objects from now on."""
         holdings.on_add = self.added
         self._work.set()
-        self._tasks = [asyncio.create_task(self._uploading()), asyncio.create_task(self._looking())]
+        self._tasks = [asyncio.create_task(lasting(work, AGAIN)) for work in (self._uploading, self._looking)]
 
     async def stop(self) -> None:
         """End it; what has not gone up does so when this server comes again."""

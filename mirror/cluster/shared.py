@@ -36,7 +36,7 @@ from mirror.cluster.places import Places
 from mirror.cluster.reader import JournalReader
 from mirror.cluster.tallies import Tallies
 from mirror.cluster.writer import AGAIN, GATHER, JournalWriter, Step
-from mirror.concurrency import end, taken, to_the_end
+from mirror.concurrency import end, lasting, taken, to_the_end
 from mirror.coverage.coverage import Coverage
 from mirror.errors import ClusterAway, ObjectStoreError, StorageError
 from mirror.readthrough.shared import Peer
@@ -154,7 +154,7 @@ class ClusterShared:
         self._newest = "" if newest is None else newest[0]
         await self.database.start()
         work = (self.writer.run, self._following, self._counting, self._watching, self._comparing_always, self._looking)
-        self._tasks = [asyncio.create_task(each()) for each in work]
+        self._tasks = [asyncio.create_task(lasting(each, AGAIN)) for each in work]
 
     async def stop(self) -> None:
         """Leave the cluster; what is not published yet will be when this server returns."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from concurrent import futures
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from mirror.api.exports import Job, Waits
+from mirror.cli import jobs as jobs_module
 from mirror.cli.jobs import _line
 from mirror.cli.main import main
-from mirror.cli.support.output import Column, drawn, table_of
+from mirror.cli.support.output import Column, drawn, remark, table_of
 from mirror.cli.token import _shown
 from mirror.client.connection import begun
 from mirror.config.access import Role
@@ -52,3 +54,13 @@ def test_what_is_begun_while_ctrl_c_is_pressed_is_undone(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         begun(lambda: "job", undone.append)
     assert undone == ["job"]
+
+
+def test_what_a_terminal_would_obey_is_not_printed(monkeypatch):
+    def failing(*_, **__):
+        remark("record \x1b[2J of\n  a line")
+        raise click.ClickException("the error \x1b]0;title\x07 of JSOC")
+
+    monkeypatch.setattr(jobs_module.jobs, "callback", failing)
+    result = CliRunner().invoke(main, ["jobs", "--url", "http://127.0.0.1:1"])
+    assert result.stderr == "record  [2J of\n  a line\nError: the error  ]0;title  of JSOC\n"

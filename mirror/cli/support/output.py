@@ -126,7 +126,12 @@ def show(payload: Any, form: Form) -> None:
 
 def remark(text: str) -> None:
     """Prints a line about the data to stderr, so that it never ends up in a file of data."""
-    click.echo(text, err=True)
+    click.echo(readable(text), err=True)
+
+
+def readable(text: str) -> str:
+    """A text without characters that a terminal obeys, such as names of records may have; its lines stay."""
+    return "\n".join(map(_one_line, text.split("\n")))
 
 
 def _show_csv(table: Table) -> None:

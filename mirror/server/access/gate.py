@@ -141,7 +141,7 @@ class Gate:
             principal = await self._principal(request, proxied=proxied)
             request[PRINCIPAL] = principal
             token = self._authenticator.token(principal.name)
-            if token is not None and is_counted(request.path):
+            if token is not None and is_counted(request):
                 self._quotas.check(token)
             if is_page(canonical):
                 request[FORM_TOKEN] = self._authenticator.form_token(principal)

@@ -6,8 +6,11 @@ Pure but for Arrow. ``batch`` expects the answer to ``fill_request``: every fiel
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,13 +31,17 @@ from mirror.wire.info import RsListRequest
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mirror.storage.index.layout import Layout
     from mirror.wire.rs_list import RsList, SegmentColumn
 
 MISSING = "MISSING"
 
+#: Up to so many values are converted one by one before Arrow has even started.
+_FEW = 500
+#: Records that are joined at a time: an array has room for 2 GB of text.
+_JOINED_AT_ONCE = 50_000
 #: Texts in place of a time: nothing was stored, or a link does not lead to a record.
 _NO_TIMES = frozenset({MISSING, "", "Invalid KeyLink"})
 
@@ -60,19 +67,21 @@ def batch(layout: Layout, answer: RsList, keyset: int) -> pa.Table:
     UpstreamBroken if a field is missing, a value cannot be kept, or a time cannot be read.
     """
     fields = _fields(layout, answer)
-    raws = _raws(fields)
     recnums, sunums = (fields[len(layout.keywords) + i] for i in (0, 1))
-    typed = {c.name: typed_values(c, f) for c, f in zip(layout.columns, fields, strict=False)}
-    for column, texts in zip(layout.columns, fields, strict=False):
+    texts = list(map(_texts, fields)) if answer.count >= _FEW else None
+    raws = pa.array(_raws(fields), pa.string()) if texts is None else _joined(texts)
+    typed: dict[str, pa.Array] = {}
+    for i, (column, values) in enumerate(zip(layout.columns, fields, strict=False)):
+        typed[column.name] = typed_values(column, values, None if texts is None else texts[i])
         if column.type == "time":
-            _check_times(column, texts, typed[column.name])
+            _check_times(column, values, typed[column.name])
     return pa.table(
         {
             "recnum": pa.array(map(int, recnums), pa.int64()),
             "sunum": pa.array(map(int, sunums), pa.int64()),
             **typed,
-            "_keyset": pa.array([keyset] * answer.count, pa.int32()),
-            "_raw": pa.array(raws, pa.string()),
+            "_keyset": pa.repeat(pa.scalar(keyset, pa.int32()), answer.count),
+            "_raw": raws,
         }
     )
 
@@ -87,17 +96,32 @@ def raw_records(layout: Layout, answer: RsList) -> list[Row]:
     return [Row(int(n), positions, raw) for n, raw in zip(recnums, _raws(fields), strict=True)]
 
 
-def typed_values(column: TypedColumn, texts: Sequence[str]) -> pa.Array:
-    """Wire text as values of the column's type; MISSING and unreadable text become NULL."""
+def typed_values(column: TypedColumn, values: Sequence[str], texts: pa.StringArray | None = None) -> pa.Array:
+    """Wire text as values of the column's type; MISSING and unreadable text become NULL.
+
+    ``texts`` are the same as ``values``, if they are an array already.
+    """
+    if column.type == "time":
+        return pa.array(parse_printed_times(values), pa.float64())
+    kind = _ARROW.get(column.sql_type, pa.string())
+    read: Callable[[str], Any] = _float if column.sql_type == "DOUBLE" else _string
     if column.type in _BITS:
-        values: list[Any] = _distinct(texts, lambda text: _integer(text, _BITS[column.type]))
-    elif column.type == "time":
-        values = list(parse_printed_times(texts))
-    elif column.sql_type == "DOUBLE":
+        read = partial(_integer, bits=_BITS[column.type])
+    if len(values) < _FEW:
+        return pa.array(map(read, values), kind)
+    texts = _texts(values) if texts is None else texts
+    if column.sql_type == "DOUBLE":
         return _floats(texts)
-    else:
-        values = _distinct(texts, lambda text: None if text == MISSING else from_wire(text))
-    return pa.array(values, _ARROW.get(column.sql_type, pa.string()))
+    # Each distinct text is read once: constants and flags repeat across thousands of records.
+    distinct = texts.dictionary_encode()
+    return pa.array(map(read, distinct.dictionary.to_pylist()), kind).take(distinct.indices)
+
+
+def _texts(values: Sequence[str]) -> pa.StringArray:
+    """The values as an array. Where all are alike, as in most fields, one is enough to make it."""
+    if values[0] == values[-1] and values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], pa.string()), len(values))
+    return pa.array(values, pa.string())
 
 
 def _check_times(column: TypedColumn, texts: Sequence[str], values: pa.Array) -> None:
@@ -109,12 +133,6 @@ def _check_times(column: TypedColumn, texts: Sequence[str], values: pa.Array) ->
             raise UpstreamBroken(f"{column.keyword} = {text[:60]!r}, which is no time")
 
 
-def _distinct(texts: Sequence[str], convert: Any) -> list[Any]:
-    """Convert each distinct text once: constants and flags repeat across thousands of records."""
-    table = {text: convert(text) for text in set(texts)}
-    return list(map(table.__getitem__, texts))
-
-
 def _integer(text: str, bits: int) -> int | None:
     try:
         value = int(text, 16) if text.lower().startswith(("0x", "-0x")) else int(text)
@@ -124,19 +142,13 @@ def _integer(text: str, bits: int) -> int | None:
     return value if -half <= value < half else (value + half) % (2 * half) - half
 
 
-def _floats(texts: Sequence[str]) -> pa.Array:
-    """Read many numbers with Arrow: the same doubles, several times as fast. Few, or what it refuses, go one by one."""
-    if len(texts) < _FEW:
-        return pa.array(map(_float, texts), pa.float64())
-    strings = pa.array(texts, pa.string())
-    try:
-        return pc.cast(pc.if_else(pc.equal(strings, MISSING), None, strings), pa.float64())
-    except pa.ArrowInvalid:
-        return pa.array(map(_float, texts), pa.float64())
-
-
-#: Up to this many numbers are read one by one before Arrow has even started.
-_FEW = 500
+def _floats(texts: pa.StringArray) -> pa.Array:
+    """Many numbers, as ``_float`` reads them. What Arrow refuses, goes one by one."""
+    with suppress(pa.ArrowInvalid):
+        return texts.cast(pa.float64())
+    with suppress(pa.ArrowInvalid):
+        return pc.if_else(pc.equal(texts, MISSING), None, texts).cast(pa.float64())
+    return pa.array(map(_float, texts.to_pylist()), pa.float64())
 
 
 def _float(text: str) -> float | None:
@@ -146,11 +158,32 @@ def _float(text: str) -> float | None:
         return None
 
 
+def _string(text: str) -> str | None:
+    return None if text == MISSING else from_wire(text)
+
+
 def _raws(fields: list[Sequence[str]]) -> list[str]:
     raws = [SEPARATOR.join(row) for row in zip(*fields, strict=True)]
     if any(raw.count(SEPARATOR) != len(fields) - 1 for raw in raws):
-        raise UpstreamBroken("a value holds the control character U+001F, which the index cannot keep")
+        raise _unkeepable()
     return raws
+
+
+def _joined(fields: list[pa.StringArray]) -> pa.ChunkedArray:
+    """The same of many records: arrays are joined in a fifth of the time."""
+    count = len(fields[0])
+    chunks = []
+    for start in range(0, count, _JOINED_AT_ONCE):
+        raws = pc.binary_join_element_wise(*(field.slice(start, _JOINED_AT_ONCE) for field in fields), SEPARATOR)
+        separators = np.count_nonzero(np.frombuffer(raws.buffers()[2], np.uint8) == ord(SEPARATOR))
+        if separators != len(raws) * (len(fields) - 1):
+            raise _unkeepable()
+        chunks.append(raws)
+    return pa.chunked_array(chunks)
+
+
+def _unkeepable() -> UpstreamBroken:
+    return UpstreamBroken("a value holds the control character U+001F, which the index cannot keep")
 
 
 def _fields(layout: Layout, answer: RsList) -> list[Sequence[str]]:

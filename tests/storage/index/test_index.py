@@ -137,11 +137,6 @@ def test_an_answer_without_a_field_is_broken():
             batch(Layout(SERIES), lacking, 1)
 
 
-def test_a_value_with_the_separator_is_refused():
-    with pytest.raises(UpstreamBroken, match="U\\+001F"):
-        batch(Layout(SERIES), answer([Record(1, 5, name="a\x1fb")]), 1)
-
-
 async def test_a_broken_answer_keeps_nothing(index):
     await index.keep_series(SERIES, 0.0)
     box = Box(Region((None, None)), (Steps(0, 9),))

@@ -144,10 +144,13 @@ def _of_scalar(value: pa.Scalar) -> Any:
     except (OverflowError, ValueError):
         if isinstance(value, pa.TimestampScalar | pa.Date32Scalar):
             return _beyond(value)
+        if isinstance(value, pa.UnionScalar):
+            return _of_scalar(value.value)
         if isinstance(value, pa.StructScalar):
             return {name: _of_scalar(part) for name, part in value.items()}
-        parts = value.values if isinstance(value, pa.ListScalar) else None
-        return str(value) if parts is None else [_of_scalar(part) for part in parts]
+        if isinstance(value, pa.MapScalar):
+            return [[_of_scalar(part) for _, part in pair.items()] for pair in value.values]
+        return [_of_scalar(part) for part in value.values]  # a list of some kind: nothing else has times in it
 
 
 def _beyond(value: pa.Scalar) -> str:

@@ -133,3 +133,12 @@ def test_times_beyond_the_calendar_of_python_are_text_too(value, kind, text):
     assert first == [text, [text], {"x": text}]
     assert (usual[0][:10], nothing[:2]) == ("1970-01-01", [None, None])
     assert list(csv.reader(io.StringIO(encoded("csv", table).decode())))[1][1] == json.dumps([text])
+
+
+def test_times_beyond_the_calendar_are_text_within_whatever_holds_them():
+    beyond = pa.array([2**63 - 1], pa.int64()).cast(pa.timestamp("us"))
+    pairs = pa.MapArray.from_arrays([0, 1], beyond, pa.array([1]))
+    fixed = pa.FixedSizeListArray.from_arrays(beyond, 1)
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [beyond])
+    [row] = json.loads(encoded("json", pa.table({"m": pairs, "f": fixed, "u": union})))["rows"]
+    assert row == [[["infinity", 1]], ["infinity"], "infinity"]

@@ -43,6 +43,7 @@ from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
 from mirror.client.redirect import checked, without_token
 from mirror.errors import BadRequest
+from mirror.humanize import of_several
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -579,7 +580,7 @@ def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
     if failed:
         first = "; ".join(f"{each.record}: {each.error}" for each in failed[:5])
         words = first.replace("use --overwrite to replace it", "overwrite=True replaces it")
-        raise RemoteError(f"{len(failed)} of {len(came)} files are not available: {words}")
+        raise RemoteError(f"{of_several(len(failed), len(came), 'file', 'is', 'are')} not available: {words}")
     return [folder / each.name for each in came]
 
 

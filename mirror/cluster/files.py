@@ -33,6 +33,7 @@ from mirror.errors import (
     ObjectStoreError,
     UpstreamBroken,
 )
+from mirror.humanize import counted
 from mirror.metrics import counter, gauge
 from mirror.readthrough.downloads import OtherBytes, digest_header
 from mirror.storage.files.holdings import Holding, RecordSegment
@@ -497,7 +498,7 @@ class SharedFiles:
         """Compare rows and objects whose sha256 begins with a digit, and mend what disagrees; how many there are."""
         found = []
         if digit == "0" and (count := await self.compare()):
-            found.append(Disagreement("units", f"{count} files had no row any more", "they go up again", is_mended=True))
+            found.append(Disagreement("units", f"{counted(count, 'file')} had no row any more", "they go up again", is_mended=True))
         there, count = {}, 0
         for second in "0123456789abcdef":
             async for key, size in self._objects.list(f"blobs/{digit}{second}"):

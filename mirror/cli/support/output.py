@@ -229,7 +229,7 @@ def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
     figures += [] if word.series is UNSET else [word.series]
-    figures += [] if word.records is UNSET else [f"{word.records:,} records"]
+    figures += [] if word.records is UNSET else [counted(word.records, "record")]
     figures += word.spans or []
     return f"{steps.get(word.step, word.step)}{': ' if figures else ''}{', '.join(figures)}"
 

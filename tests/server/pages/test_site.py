@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from mirror.humanize import counted, length, share, size
+from mirror.humanize import counted, length, of_several, share, size
 from mirror.server.api.monitoring import Events
 from mirror.server.pages.site import NAVIGATION, many
 from tests.lab import Lab, lab
@@ -376,3 +376,8 @@ async def test_a_program_gets_no_page_where_nothing_is_found(mirror):
 )
 async def test_a_count_with_its_noun_is_the_same_on_pages_and_in_the_terminal(count, noun, text):
     assert many(count, noun) == counted(count, noun) == text
+
+
+async def test_the_verb_of_some_of_several_follows_the_part():
+    said = [of_several(*counts, "file", "is", "are") for counts in ((1, 1), (1, 3), (2, 3), (0, 1920))]
+    assert said == ["1 of 1 file is", "1 of 3 files is", "2 of 3 files are", "0 of 1,920 files are"]

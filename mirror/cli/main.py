@@ -129,7 +129,7 @@ class Commands(click.Group):
         except click.ClickException as problem:
             from mirror.cli.support.output import readable  # noqa: PLC0415  (only for errors)
 
-            problem.message = readable(problem.message)  # type: ignore[misc]  # (another error would lose its context)
+            problem.message = readable(problem.message)  # type: ignore[misc]  # another error would lose its context
             raise
 
     def _invoked(self, ctx: click.Context) -> Any:

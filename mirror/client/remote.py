@@ -40,7 +40,7 @@ from mirror.api.subscriptions import ADD, SubscriptionTable
 from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
 from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, begun, call, user_name
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
-from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
+from mirror.client.delivery import Delivered, Delivery, Failure, Item, kept, name_problem
 from mirror.client.redirect import checked, without_token
 from mirror.errors import BadRequest
 from mirror.humanize import of_several
@@ -286,9 +286,7 @@ class Client:
         All of this can also be given as one value, ``cutout=mirror.Cutout(...)``.
         """
         wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
-        folder = Path(to)
-        folder.mkdir(parents=True, exist_ok=True)
-        return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
+        return [kept(Path(to), name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(
         self,
@@ -364,9 +362,7 @@ class Client:
             self._ask(CANCEL, Nothing(), id=job.id)
             raise
         made = self._do(msgspec.structs.replace(call(FILM_FILE, id=job.id), read=lambda answer: answer.read()))
-        place = Path(to)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return kept(place.parent, place.name, made)
+        return kept(Path(to).parent, Path(to).name, made)
 
     # ---- data sets -------------------------------------------------------------------------------
 
@@ -526,13 +522,6 @@ def _one(value: Cutout | None, named: Cutout) -> Cutout:
     if named != Cutout():
         raise BadRequest("the cutout is given twice; expected cutout=, or center, size and what belongs to them")
     return value
-
-
-def kept(folder: Path, name: str, data: bytes) -> Path:
-    """Write a file, completely or not at all."""
-    place, part = folder / Path(name).name, folder / f".{Path(name).name}.part"
-    part.write_bytes(data)
-    return part.replace(place)
 
 
 def _names(names: Names) -> str:

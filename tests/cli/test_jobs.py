@@ -1,4 +1,4 @@
-"""What commands print of jobs, and what becomes of them after Ctrl-C."""
+"""What commands print of jobs and of other things, and what becomes of jobs after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from mirror.api.datasets import ChangedKeyword, ChangedRecord, Difference
 from mirror.api.exports import Job, Waits
 from mirror.cli import jobs as jobs_module
+from mirror.cli.dataset import _differences
 from mirror.cli.jobs import _line
 from mirror.cli.main import main
 from mirror.cli.support.output import Column, drawn, remark, table_of
@@ -64,3 +66,12 @@ def test_what_a_terminal_would_obey_is_not_printed(monkeypatch):
     monkeypatch.setattr(jobs_module.jobs, "callback", failing)
     result = CliRunner().invoke(main, ["jobs", "--url", "http://127.0.0.1:1"])
     assert result.stderr == "record  [2J of\n  a line\nError: the error  ]0;title  of JSOC\n"
+
+
+def test_values_of_keywords_that_a_terminal_would_obey_are_not_printed(capsys):
+    change = ChangedKeyword(keyword="NOTE", old="\x1b[2J", new="new")
+    record = ChangedRecord(record="a.b[\x1b]0;title\x07]", old=1, new=2, keywords=[change])
+    _differences(Difference(name="x", unchanged=0, reprocessed=[record], withdrawn=["a.b[\x9b2J]"], added=["a.b[\x1b[A]"]))
+    printed = capsys.readouterr().out
+    assert "reprocessed" in printed and "withdrawn" in printed
+    assert printed.replace("\n", "").isprintable()

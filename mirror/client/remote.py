@@ -43,7 +43,6 @@ from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_
 from mirror.client.delivery import Delivered, Delivery, Failure, Item, kept, name_problem
 from mirror.client.redirect import checked, without_token
 from mirror.errors import BadRequest
-from mirror.humanize import of_several
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -569,7 +568,8 @@ def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
     if failed:
         first = "; ".join(f"{each.record}: {each.error}" for each in failed[:5])
         words = first.replace("use --overwrite to replace it", "overwrite=True replaces it")
-        raise RemoteError(f"{of_several(len(failed), len(came), 'file', 'is', 'are')} not available: {words}")
+        noun, verb = "file" if len(came) == 1 else "files", "is" if len(failed) == 1 else "are"
+        raise RemoteError(f"{len(failed)} of {len(came)} {noun} {verb} not available: {words}")
     return [folder / each.name for each in came]
 
 

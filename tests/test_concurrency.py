@@ -164,3 +164,22 @@ def test_the_entries_are_those_that_were_set_or_recalled_last(deeds, most):
         if sets or key in used:
             used = [*(k for k in used if k != key), key][-most:]
         assert list(found.items()) == [(k, str(k)) for k in used]
+
+
+async def test_what_is_done_to_the_end_is_done_however_often_its_caller_is_cancelled():
+    may_end, done = asyncio.Event(), []
+
+    async def both():
+        await may_end.wait()
+        done.append("both")
+
+    caller = asyncio.create_task(concurrency.to_the_end(both()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done == ["both"]

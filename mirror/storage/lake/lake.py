@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.concurrency import cancel, to_the_end
+from mirror.concurrency import cancel, taken, to_the_end
 from mirror.errors import StorageError, explained
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
@@ -146,7 +146,7 @@ class Lake:
         ``wanted`` has names of columns in lower case, by table; None for all. The caller removes the files with
         ``remove_copies``. What would take long to copy is sealed instead. StorageError as from ``tables``.
         """
-        return await to_the_end(self._copied(series, wanted))
+        return await taken(self._copied(series, wanted), self.remove_copies)
 
     async def remove_copies(self, copies: Iterable[Copied]) -> None:
         """Remove the files of copies when nobody reads them any more."""

@@ -52,7 +52,7 @@ MOST, NAMED = 500, 20
 #: Seconds between two looks, of the first pause and the longest, and in which a webhook must answer.
 LOOK, FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 30.0, 30.0, 3600.0, 20.0
 #: Changes that are read at a look: more than those of a whole series that JSOC has reprocessed.
-_CHANGES = 10_000_000
+_CHANGES = 1_000_000
 FILE = "news.json"
 
 

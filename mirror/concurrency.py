@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Version:
@@ -98,9 +102,26 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # cancelled once more: ``end`` does that
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # a cancelled caller does not get it
+        raise
+
+
+async def taken(work: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[object]]) -> T:
+    """Await ``work``, which takes something for the caller; if that is cancelled meanwhile, what comes is given back.
+
+    For what stays taken elsewhere, whoever waits for the answer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await give_back(task.result())
         raise
 
 
@@ -109,6 +130,19 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def lasting(work: Callable[[], Awaitable[object]], pause: float) -> None:
+    """Work that never ends by itself; an error that it does not handle is logged, and it begins again after ``pause`` seconds.
+
+    A task that ended by such an error would be missed by nobody.
+    """
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed work=%s", getattr(work, "__qualname__", work))
+        await asyncio.sleep(pause)
 
 
 #: Seconds after which a task that runs on although it was cancelled is cancelled again.

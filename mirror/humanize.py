@@ -130,6 +130,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
+def of_several(part: int, whole: int, noun: str, one: str, several: str) -> str:
+    """"1 of 1 file is", "2 of 3 files are": the verb follows the part, the noun the whole."""
+    return f"{part:,} of {counted(whole, noun)} {one if part == 1 else several}"
+
+
 def plural(noun: str) -> str:
     """The plural of a noun, by the rule that site.js has too."""
     return f"{noun}es" if noun.endswith("ch") else f"{noun}s"

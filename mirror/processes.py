@@ -5,7 +5,7 @@ address, where the kernel gives each connection to one of them (SO_REUSEPORT), a
 they ask each other. Without ``[cluster]`` a PostgreSQL is run for them, with its data in the store and a socket in a
 folder: only its programs must be installed. The first does what only one can do: the inbox, the readable tree.
 
-A mirror that ends is started again. When this process is told to stop, it stops all of them.
+A mirror that ends is started again, as is PostgreSQL. When this process is told to stop, it stops all of them.
 """
 
 from __future__ import annotations
@@ -70,13 +70,15 @@ async def serve(
             stack.callback(each.close)
         store.mkdir(parents=True, exist_ok=True)
         settings = {"MIRROR_SERVER__PORT": str(port), "MIRROR_SERVER__PROCESSES": "1"}
+        tasks: list[asyncio.Task[None]] = []
         if config.cluster.database is None:
             database = Postgres(store / DATABASE)
             stack.push_async_callback(database.stop)
             address = await database.start()
             settings |= {"MIRROR_CLUSTER__DATABASE": address, "MIRROR_CLUSTER__OBJECTS": f"file://{store.resolve() / OBJECTS}"}
+            tasks.append(asyncio.create_task(database.keep()))
+            stack.push_async_callback(_ended, tasks[-1])
         first_ready = [asyncio.Event() for _ in range(config.server.processes)]
-        tasks = []
         for number, event in enumerate(first_ready):
             one = _One(number, path, {**environ, **settings, **_settings(config, number)}, event)
             tasks.append(asyncio.create_task(one.run()))
@@ -86,7 +88,7 @@ async def serve(
         done, _ = await asyncio.wait({waiting, stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         if waiting in done:
             ready(url_of(host, port))
-            log.info("ready address=%s processes=%d", url_of(host, port), len(tasks))
+            log.info("ready address=%s processes=%d", url_of(host, port), len(first_ready))
             await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done() and not task.cancelled() and (problem := task.exception()) is not None:
@@ -182,15 +184,17 @@ class Postgres:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         self._sockets: Path | None = None
+        self._programs = Path()
+        self._options: dict[str, Any] = {}  #: as whom it runs
 
     async def start(self) -> str:
         """Its address, once it answers; ConfigError if it cannot be started."""
-        programs = postgres_programs()
+        programs = self._programs = postgres_programs()
         user = _other_user() if os.getuid() == 0 else None
         if user is not None and not _is_open(self._folder):
             name = hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:16]
             self._folder = ROOMS / name
-        options: dict[str, Any] = {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+        options = self._options = {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
         data = self._folder / "data"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -203,11 +207,7 @@ class Postgres:
                 words = ["-D", str(data), "--username=mirror", "--auth=trust", "--encoding=UTF8", "--locale=C"]
                 made = partial(subprocess.run, check=True, capture_output=True, cwd=self._folder, **options)
                 await asyncio.to_thread(made, [str(programs / "initdb"), *words])
-            self._process = await asyncio.create_subprocess_exec(
-                str(programs / "postgres"), "-D", str(data), "-k", str(self._sockets), "-c", "listen_addresses=",
-                "-c", "shared_buffers=32MB", "-c", "log_min_messages=fatal",
-                cwd=self._folder, preexec_fn=_ends_with_parent(signal.SIGINT), **options,
-            )  # fmt: skip
+            await self._run()
         except subprocess.CalledProcessError as problem:
             said = problem.stderr.decode(errors="replace").strip()[-500:]
             raise ConfigError(f"--processes: {programs / 'initdb'} cannot make a database in {data}: {said}") from problem
@@ -216,6 +216,24 @@ class Postgres:
         address = f"postgresql://mirror@/postgres?host={self._sockets}"
         await self._wait(address)
         return address
+
+    async def keep(self) -> None:
+        """Start it again whenever it ends, until cancelled: without it no mirror asks JSOC for anything."""
+        while self._process is not None:
+            code = await self._process.wait()
+            log.warning("PostgreSQL ended, and is started again code=%s", code)
+            await asyncio.sleep(AGAIN)
+            try:
+                await self._run()
+            except OSError as problem:
+                log.warning("PostgreSQL cannot be started: %s", explained(problem))
+
+    async def _run(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            str(self._programs / "postgres"), "-D", str(self._folder / "data"), "-k", str(self._sockets), "-c", "listen_addresses=",
+            "-c", "shared_buffers=32MB", "-c", "log_min_messages=fatal",
+            cwd=self._folder, preexec_fn=_ends_with_parent(signal.SIGINT), **self._options,
+        )  # fmt: skip
 
     async def _wait(self, address: str) -> None:
         import psycopg  # noqa: PLC0415  (only where there are several processes)

@@ -114,6 +114,44 @@ async def test_a_task_ends_though_an_error_took_the_place_of_its_cancellation(mo
     assert (task.done(), cancelled) == (True, 3)
 
 
+async def test_work_that_must_last_begins_again_after_any_error(caplog):
+    begun, ended = 0, asyncio.Event()
+
+    async def work():
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise ValueError("nobody has foreseen this")
+        ended.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(concurrency.lasting(work, 0.0))
+    await ended.wait()
+    await concurrency.cancel(task)
+    assert (begun, task.cancelled(), len(caplog.records)) == (3, True, 2)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_comes_for_a_caller_that_is_gone_is_given_back(late):
+    go_on, back = asyncio.Event(), []
+
+    async def work():
+        await go_on.wait()
+        return "lock"
+
+    async def give_back(what):
+        back.append(what)
+
+    task = asyncio.create_task(concurrency.taken(work(), give_back))
+    await asyncio.sleep(0)
+    if late:
+        task.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait([task])
+    assert (task.cancelled(), back) == ((True, ["lock"]) if late else (False, []))
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6))), st.integers(1, 4))
 def test_the_entries_are_those_that_were_set_or_recalled_last(deeds, most):
     found: Bounded[int, str] = Bounded(most)
@@ -126,3 +164,22 @@ def test_the_entries_are_those_that_were_set_or_recalled_last(deeds, most):
         if sets or key in used:
             used = [*(k for k in used if k != key), key][-most:]
         assert list(found.items()) == [(k, str(k)) for k in used]
+
+
+async def test_what_is_done_to_the_end_is_done_however_often_its_caller_is_cancelled():
+    may_end, done = asyncio.Event(), []
+
+    async def both():
+        await may_end.wait()
+        done.append("both")
+
+    caller = asyncio.create_task(concurrency.to_the_end(both()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done == ["both"]

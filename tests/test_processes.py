@@ -86,6 +86,12 @@ def test_two_mirrors_behind_one_port_share_and_are_started_again_and_end_togethe
             os.kill(victim, signal.SIGKILL)
             until(lambda: len(children(mirror.process.pid)) == len(before) and victim not in children(mirror.process.pid))
             until(lambda: _answers(url))
+            victim = next(pid for pid in children(mirror.process.pid) if "postgres" in Path(f"/proc/{pid}/cmdline").read_text())
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: len(children(mirror.process.pid)) == len(before) and victim not in children(mirror.process.pid))
+            until(lambda: _answers(url))
+            new = urlencode({"op": "rs_list", "ds": "hmi.v_45s[2014.01.02_TAI/10m]", "key": "*recnum*"})
+            until(lambda: _count(f"{url}/cgi-bin/ajax/jsoc_info?{new}"))
             ended = children(mirror.process.pid)
             mirror.process.terminate()
             assert mirror.process.wait(60) == 0
@@ -97,3 +103,11 @@ def _answers(url):
         return len(ask(f"{url}/api/cluster")["servers"]) == 2
     except OSError:
         return False
+
+
+def _count(url):
+    """How many records an answer has; 0 as long as the mirrors cannot ask JSOC."""
+    try:
+        return ask(url).get("count", 0)
+    except OSError:
+        return 0

@@ -11,7 +11,7 @@ import click
 from mirror.api import datasets as api
 from mirror.api.contract import Nothing, plain
 from mirror.cli.support.daemon import Daemon, url_option
-from mirror.cli.support.output import Form, form_options, json_option, remark, show, watched
+from mirror.cli.support.output import Form, form_options, json_option, readable, remark, show, watched
 from mirror.cli.support.parameters import GivenPath, dataset_names
 from mirror.client.connection import RemoteError
 from mirror.humanize import counted, in_words
@@ -114,7 +114,7 @@ def verify(name: str, daemon: Daemon, as_json: bool) -> None:
     else:
         for wrong in found.problems[:MOST_TOLD]:
             part = f"{{{wrong.segment}}}" if wrong.segment else ""
-            click.echo(f"{wrong.record}{part} (recnum {wrong.recnum}): {wrong.problem}")
+            click.echo(readable(f"{wrong.record}{part} (recnum {wrong.recnum}): {wrong.problem}"))
         _tell_more(len(found.problems))
         looked = f"{counted(found.records, 'record')}, {counted(found.files, 'file')}"
         remark(f"{looked}: " + ("all as they were" if found.ok else counted(len(found.problems), "problem")))
@@ -142,13 +142,13 @@ def diff(name: str, daemon: Daemon, as_json: bool) -> None:
 
 def _differences(found: api.Difference) -> None:
     for one in found.reprocessed:
-        click.echo(f"reprocessed: {one.record} (recnum {one.old}, now {one.new})")
+        click.echo(readable(f"reprocessed: {one.record} (recnum {one.old}, now {one.new})"))
         for k in one.keywords:
-            click.echo(f"    {k.keyword}: {_value(k.old)} -> {_value(k.new)}")
+            click.echo(readable(f"    {k.keyword}: {_value(k.old)} -> {_value(k.new)}"))
     for record in found.withdrawn:
-        click.echo(f"withdrawn: {record}")
+        click.echo(readable(f"withdrawn: {record}"))
     for record in found.added:
-        click.echo(f"added: {record}")
+        click.echo(readable(f"added: {record}"))
     parts = {"unchanged": found.unchanged, "reprocessed": len(found.reprocessed), "withdrawn": len(found.withdrawn)}
     remark(", ".join(f"{count:,} {word}" for word, count in {**parts, "added": len(found.added)}.items()))
 
@@ -213,7 +213,7 @@ def _naming_all() -> Iterator[None]:
         if not missing:
             raise
         for each in missing:
-            click.echo(each)
+            click.echo(readable(each))
         raise click.ClickException(problem.message.partition(": ")[0]) from problem
 
 

@@ -133,7 +133,6 @@ def fetch(
         raise click.UsageError("--cached fetches archived files; expected it without --protocol fits")
     if not cached:
         announce_estimate(estimate)
-    _make(folder)
     started = time.monotonic()
     wanted = FetchRequest(recordset, seg, limit, name, email)
     console = Console(stderr=True)
@@ -143,6 +142,7 @@ def fetch(
         problem = name_problem([item.name for item in items])
         if problem:
             raise click.ClickException(problem)
+        _make(folder)  # only now: where no mirror answers, nothing is left behind
         came = _bring_all(items, progress, lambda arrived: Delivery(
             daemon.connection, folder, arrived, link=not copy, overwrite=overwrite))  # fmt: skip
         if protocol == "as-is" and not copy:

@@ -17,8 +17,9 @@ from mirror.cli.jobs import wait_for
 from mirror.cli.support.daemon import Daemon, url_option
 from mirror.cli.support.output import json_option, limit_option, remark, show, warn_if_stale
 from mirror.cli.support.parameters import GivenPath, NewFile, segment_names, series_names
+from mirror.client.connection import begun
 from mirror.client.cutouts import Cutout, address_of, images_of
-from mirror.client.delivery import Delivered, Failure, name_problem
+from mirror.client.delivery import Delivered, Failure, kept, name_problem
 from mirror.errors import BadRequest
 from mirror.humanize import counted, in_words
 
@@ -98,7 +99,6 @@ def cutout(
     files = images_of(recordset, seg or "", limit, lambda *question: _with_warning(daemon, *question))
     if clash := name_problem([file.name for file in files]):
         raise click.ClickException(clash)
-    folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         came = list(pool.map(lambda file: _bring(daemon, folder, file, asked), files))
     _report(folder, came, as_json=as_json)
@@ -114,14 +114,15 @@ def _with_warning(daemon: Daemon, endpoint: Endpoint[Any, Any], asked: Asked) ->
 
 def _bring(daemon: Daemon, folder: Path, file: ListedFile, asked: CutoutQuery) -> Delivered | Failure:
     """One cutout; the file gets its name only once it is whole."""
-    place, part = folder / file.name, folder / f".{file.name}.part"
     try:
         with daemon.stream(FITS.path.format(recordset=address_of(file)), asked) as answer:
-            size = part.write_bytes(answer.read())
-        part.replace(place)
+            data = answer.read()
+        kept(folder, file.name, data)
     except click.ClickException as problem:
         return Failure(file.name, file.record, file.segment, problem.message)
-    return Delivered(file.name, file.record, file.segment, "downloaded", size)
+    except OSError as problem:
+        return Failure(file.name, file.record, file.segment, problem.strerror or str(problem))
+    return Delivered(file.name, file.record, file.segment, "downloaded", len(data))
 
 
 def _report(folder: Path, came: list[Delivered | Failure], *, as_json: bool) -> None:
@@ -174,7 +175,7 @@ def film(
         mirror film 'hmi.m_720s[2014.01.01/10d@6h]{magnetogram}' --to field.mp4 --fps 5 --fetch
     """
     body = FilmBody(ds=recordset, seg=seg or "", n=limit, size=size, fps=fps, step=step, fetch=fetch)
-    job: Job = daemon.ask(FILM, body)
+    job: Job = begun(lambda: daemon.ask(FILM, body), lambda job: daemon.ask(CANCEL, id=job.id))
     try:
         job = wait_for(daemon, job)
     except KeyboardInterrupt:
@@ -182,10 +183,10 @@ def film(
         raise
     if job.state != "done":
         raise click.ClickException(f"{job.id} {job.state}{f': {job.error}' if job.error else ''}")
-    part = path.with_name(f".{path.name}.part")
     with daemon.stream(FILM_FILE.path.format(id=job.id)) as answer:
-        length = part.write_bytes(answer.read())
-    part.replace(path)
+        made = answer.read()
+    kept(path.parent, path.name, made)
+    length = len(made)
     if as_json:
         show({"file": str(path.absolute()), "job": job.id, "frames": job.ready, "bytes": length, "notes": job.notes}, "json")
         return

@@ -81,8 +81,8 @@ def _line(job: Job) -> dict[str, object]:
     left = job.seconds_left
     return {
         "id": job.id,
+        "state": f"waiting, {job.waits.next_try[11:16]}" if job.waits else job.state,
         "kind": job.kind,
-        "state": f"waiting until {job.waits.next_try[11:16]}" if job.waits else job.state,
         "done": f"{job.ready:,}/{job.total:,} {job.counted}",
         "left": "" if left is None else duration(left),
         "size": in_words(job.bytes) if job.bytes else "",

@@ -125,6 +125,15 @@ class Commands(click.Group):
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False  # its commands inherit it
         try:
+            return self._invoked(ctx)
+        except click.ClickException as problem:
+            from mirror.cli.support.output import readable  # noqa: PLC0415  (only for errors)
+
+            problem.message = readable(problem.message)  # type: ignore[misc]  # another error would lose its context
+            raise
+
+    def _invoked(self, ctx: click.Context) -> Any:
+        try:
             return super().invoke(ctx)
         except MirrorError as problem:
             raise click.ClickException(str(problem)) from problem

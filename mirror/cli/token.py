@@ -15,6 +15,7 @@ from mirror.cli.support.output import Form, form_options, remark, show
 from mirror.cli.support.parameters import GivenPath
 from mirror.config.access import ROLES
 from mirror.config.editing import ConfigFile
+from mirror.humanize import in_words
 from mirror.services.access import authentication
 
 if TYPE_CHECKING:
@@ -87,13 +88,14 @@ def create(
 def list_(path: Path | None, daemon: Daemon, form: Form) -> None:
     """List the names, roles and limits of all tokens."""
     tokens = authentication.listed(_file(path, daemon))
-    show([_shown(t) for t in tokens], form)
+    show([_shown(t, form) for t in tokens], form)
     if form == "table" and not tokens:
         remark("no tokens yet; `mirror token create NAME` creates one")
 
 
-def _shown(token: Token) -> dict[str, object]:
-    limits = {"bytes_per_day": token.bytes_per_day, "requests": token.requests and str(token.requests)}
+def _shown(token: Token, form: Form) -> dict[str, object]:
+    size = token.bytes_per_day
+    limits = {"bytes_per_day": in_words(size) if form == "table" and size is not None else size, "requests": token.requests and str(token.requests)}
     return {"name": token.name, "role": str(token.role), **{k: v for k, v in limits.items() if v is not None}}
 
 

@@ -221,6 +221,19 @@ def _rest(answer: HTTPResponse) -> bytes:
         return b""
 
 
+def begun(ask: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """The answer to a request that begins something. After Ctrl-C it is undone, once the answer says what it is."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (few commands begin something)
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            undo(answer.result())
+            raise
+
+
 def user_name() -> str:
     """Who runs this program, as owners of pins are named."""
     try:

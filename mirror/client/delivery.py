@@ -90,6 +90,24 @@ def _is_plain(name: str) -> bool:
     return safe and len(name.encode(errors="replace")) <= _LONGEST
 
 
+def kept(folder: Path, name: str, data: bytes) -> Path:
+    """Write a file into a folder, which is made if need be: completely, or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _temporary(folder, Path(name).name) as part:
+        part.write_bytes(data)
+        return part.replace(folder / Path(name).name)
+
+
+@contextmanager
+def _temporary(folder: Path, name: str) -> Iterator[Path]:
+    """A temporary file name in a folder, removed in the end."""
+    part = folder / f".{name[:100]}.{uuid.uuid4().hex}.part"
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
 class Delivery:
     """Puts files into ``folder``; ``arrived`` is called with numbers of bytes, negative if some must come again.
 
@@ -151,7 +169,7 @@ class Delivery:
         """
         if item.place is None or item.sha256 is None or Path(item.place).name != item.sha256:
             return False
-        with suppress(OSError), self._temporary(item.name) as part:  # another machine, disk or user: download
+        with suppress(OSError), _temporary(self._folder, item.name) as part:  # another machine, disk or user: download
             os.link(item.place, part)
             with part.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -166,7 +184,7 @@ class Delivery:
             size = int(reply) if reply.isdigit() else None
             if self._is_there(item.name, size):
                 return "there", size or 0
-            with self._temporary(item.name) as part:
+            with _temporary(self._folder, item.name) as part:
                 written = self._written(answer, part, item, size)
                 part.replace(self._folder / item.name)
                 return "downloaded", written
@@ -195,15 +213,6 @@ class Delivery:
             return answer.read(PIECE)
         except (HTTPException, ConnectionError, TimeoutError) as problem:
             raise Interrupted(f"download interrupted: {problem}") from problem
-
-    @contextmanager
-    def _temporary(self, name: str) -> Iterator[Path]:
-        """A temporary file name in the folder, removed in the end."""
-        part = self._folder / f".{name[:100]}.{uuid.uuid4().hex}.part"
-        try:
-            yield part
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _insist_whole(length: int, size: int | None, digest: str, sha256: str | None) -> None:

@@ -38,9 +38,9 @@ from mirror.api.search import SEARCH, SERIES, SearchQuery
 from mirror.api.sql import MEDIA, SQL
 from mirror.api.subscriptions import ADD, SubscriptionTable
 from mirror.api.transfer import BUNDLE, BundleBody, Bundled, Progress
-from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, call, user_name
+from mirror.client.connection import DEFAULT_URL, Call, Connection, RemoteError, begun, call, user_name
 from mirror.client.cutouts import Cutout, Units, address_of, drms_names, images_of
-from mirror.client.delivery import Delivered, Delivery, Failure, Item, name_problem
+from mirror.client.delivery import Delivered, Delivery, Failure, Item, kept, name_problem
 from mirror.client.redirect import checked, without_token
 from mirror.errors import BadRequest
 
@@ -285,9 +285,7 @@ class Client:
         All of this can also be given as one value, ``cutout=mirror.Cutout(...)``.
         """
         wanted = _one(cutout, Cutout(center, size, units, scale, track, t_ref))
-        folder = Path(to)
-        folder.mkdir(parents=True, exist_ok=True)
-        return [kept(folder, name, data) for name, data in self._images(recordset, wanted, seg)]
+        return [kept(Path(to), name, data) for name, data in self._images(recordset, wanted, seg)]
 
     def maps(
         self,
@@ -355,7 +353,7 @@ class Client:
         from cached files, unless ``fetch``. RemoteError if there are none, or the mirror has no imageio-ffmpeg.
         """
         body = FilmBody(ds=recordset, seg=_names(seg), n=n, size=size, fps=fps, step=step, fetch=fetch)
-        job = self._ask(FILM, body)
+        job = begun(lambda: self._ask(FILM, body), lambda job: self._ask(CANCEL, Nothing(), id=job.id))
         try:
             with _bar("making the film", progress) as told:
                 job = self._ended(job, told)
@@ -363,9 +361,7 @@ class Client:
             self._ask(CANCEL, Nothing(), id=job.id)
             raise
         made = self._do(msgspec.structs.replace(call(FILM_FILE, id=job.id), read=lambda answer: answer.read()))
-        place = Path(to)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return kept(place.parent, place.name, made)
+        return kept(Path(to).parent, Path(to).name, made)
 
     # ---- data sets -------------------------------------------------------------------------------
 
@@ -527,13 +523,6 @@ def _one(value: Cutout | None, named: Cutout) -> Cutout:
     return value
 
 
-def kept(folder: Path, name: str, data: bytes) -> Path:
-    """Write a file, completely or not at all."""
-    place, part = folder / Path(name).name, folder / f".{Path(name).name}.part"
-    part.write_bytes(data)
-    return part.replace(place)
-
-
 def _names(names: Names) -> str:
     if names is None or isinstance(names, str):
         return names or ""
@@ -579,7 +568,8 @@ def _paths(folder: Path, came: Sequence[Delivered | Failure]) -> list[Path]:
     if failed:
         first = "; ".join(f"{each.record}: {each.error}" for each in failed[:5])
         words = first.replace("use --overwrite to replace it", "overwrite=True replaces it")
-        raise RemoteError(f"{len(failed)} of {len(came)} files are not available: {words}")
+        noun, verb = "file" if len(came) == 1 else "files", "is" if len(failed) == 1 else "are"
+        raise RemoteError(f"{len(failed)} of {len(came)} {noun} {verb} not available: {words}")
     return [folder / each.name for each in came]
 
 

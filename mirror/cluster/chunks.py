@@ -62,15 +62,19 @@ async def write_chunk(index: Index, series: Series, boxes: Sequence[Box], folder
         where = " OR ".join(f"({box_predicate(series, box)})" for box, _ in claims)
         path = folder / f"{uuid.uuid4().hex}.parquet"
         footer = {"format": FORMAT, "series": series.name, "space": space_of(series), "claims": claims_to_json(claims)}
-        rows = await index.export(partial(_write, index, series, where, path, footer))
-        if removals != index.removals.number:  # something claimed may have been removed meanwhile
-            path.unlink(missing_ok=True)
-            continue
-        if not rows:
-            path.unlink(missing_ok=True)
-            return Chunk(None, claims)
-        sha256, size = await asyncio.to_thread(_hash, path)
-        return Chunk(path, claims, rows, sha256, size)
+        whole = False
+        try:
+            rows = await index.export(partial(_write, index, series, where, path, footer))
+            if removals != index.removals.number:  # something claimed may have been removed meanwhile
+                continue
+            if not rows:
+                return Chunk(None, claims)
+            sha256, size = await asyncio.to_thread(_hash, path)
+            whole = True
+            return Chunk(path, claims, rows, sha256, size)
+        finally:
+            if not whole:
+                path.unlink(missing_ok=True)
 
 
 def _write(

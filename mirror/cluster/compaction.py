@@ -273,8 +273,7 @@ class Compaction:
 
     async def _may_fold(self) -> bool:
         if self._as != self._database.id:
-            row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (FOLDER,))
-            if not row or not row[0]:
+            if not await self._database.lock("%s, 0", (FOLDER,)):
                 return False
             self._as = self._database.id
         return True

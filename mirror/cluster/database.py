@@ -35,7 +35,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from mirror.concurrency import end
+from mirror.concurrency import end, taken
 from mirror.errors import ClusterAway, ConfigError, MirrorError
 from mirror.redaction import redacted
 
@@ -258,6 +258,23 @@ class ClusterDatabase:
         except psycopg.Error as problem:
             self._lose(f"the cluster's PostgreSQL {_said(problem)}")
             raise self._away() from problem
+
+    async def lock(self, lock: str, values: tuple[Any, ...]) -> bool:
+        """Take an advisory lock for the session; False if another server has it, ClusterAway as above.
+
+        ``lock`` is its two numbers in SQL. A caller that is cancelled meanwhile leaves nothing locked.
+        """
+
+        async def locked() -> bool:
+            row = await self.on_session(f"SELECT pg_try_advisory_lock({lock})", values)
+            return bool(row and row[0])
+
+        async def give_back(got: bool) -> None:
+            if got:
+                with suppress(ClusterAway):
+                    await self.on_session(f"SELECT pg_advisory_unlock({lock})", values)
+
+        return await taken(locked(), give_back)
 
     async def members(self) -> list[Member]:
         """The servers that are there, by name."""

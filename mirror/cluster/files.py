@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from mirror.cluster.objects import MARK
 from mirror.cluster.units import PAGE, KnownUnits, Unit, Units, blob_key
-from mirror.concurrency import end
+from mirror.concurrency import end, lasting
 from mirror.errors import (
     ClusterAway,
     MirrorError,
@@ -33,6 +33,7 @@ from mirror.errors import (
     ObjectStoreError,
     UpstreamBroken,
 )
+from mirror.humanize import counted
 from mirror.metrics import counter, gauge
 from mirror.readthrough.downloads import OtherBytes, digest_header
 from mirror.storage.files.holdings import Holding, RecordSegment
@@ -135,7 +136,7 @@ class SharedFiles:
         """Put what is held, and what comes, beside the objects from now on."""
         holdings.on_add = self.added
         self._work.set()
-        self._tasks = [asyncio.create_task(self._uploading()), asyncio.create_task(self._looking())]
+        self._tasks = [asyncio.create_task(lasting(work, AGAIN)) for work in (self._uploading, self._looking)]
 
     async def stop(self) -> None:
         """End it; what has not gone up does so when this server comes again."""
@@ -497,7 +498,7 @@ class SharedFiles:
         """Compare rows and objects whose sha256 begins with a digit, and mend what disagrees; how many there are."""
         found = []
         if digit == "0" and (count := await self.compare()):
-            found.append(Disagreement("units", f"{count} files had no row any more", "they go up again", is_mended=True))
+            found.append(Disagreement("units", f"{counted(count, 'file')} had no row any more", "they go up again", is_mended=True))
         there, count = {}, 0
         for second in "0123456789abcdef":
             async for key, size in self._objects.list(f"blobs/{digit}{second}"):

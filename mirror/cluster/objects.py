@@ -36,6 +36,8 @@ from mirror.errors import (
     ObjectStoreAway,
     ObjectStoreError,
     ObjectStoreRefused,
+    StorageError,
+    explained,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +121,13 @@ class Objects:
         except _AlreadyThere:
             return False
         if self._folder is not None:
-            await asyncio.to_thread(self._sync, self._folder / key)
+            try:
+                await asyncio.to_thread(self._sync, self._folder / key)
+            except OSError as problem:
+                with suppress(OSError):  # nobody was told of it, and it may not last
+                    (self._folder / key).unlink()
+                self.problem = f"the object store cannot put {self._named(key)}: {explained(problem)}"
+                raise ObjectStoreAway(self.problem) from problem
         return True
 
     async def get(self, key: str, *, sha256: str | None = None) -> bytes:
@@ -131,7 +139,7 @@ class Objects:
         return data
 
     async def get_to(self, key: str, path: Path, *, sha256: str | None = None) -> None:
-        """Write an object to a new file, which appears only when it is complete and right."""
+        """Write an object to a new file, which appears only when it is complete and right; StorageError if it cannot."""
         beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         digest = hashlib.sha256()
         try:
@@ -143,6 +151,8 @@ class Objects:
             if sha256 is not None and digest.hexdigest() != sha256:
                 raise ObjectDamaged(f"{self._named(key)} has other bytes than its sha256 {sha256}")
             beside.rename(path)
+        except OSError as problem:
+            raise StorageError(f"cannot write {path}: {explained(problem)}") from problem
         finally:
             beside.unlink(missing_ok=True)
 

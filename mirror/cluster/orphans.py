@@ -60,10 +60,7 @@ class Orphans:
 
     async def after_restore(self) -> None:
         """After PostgreSQL was restored: return when a server, perhaps this one, has taken up what it lacks."""
-        while True:
-            got = await self._database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (ORPHANS,))
-            if got and got[0]:
-                break
+        while not await self._database.lock("%s, 0", (ORPHANS,)):  # noqa: ASYNC110  (nobody tells of it)
             await asyncio.sleep(LOOK)
         try:
             await self.adopt()
@@ -119,12 +116,14 @@ class Orphans:
         path = self._folder / key.rpartition("/")[2]
         try:
             await self._objects.get_to(key, path)
+        except (ObjectStoreError, StorageError) as problem:
+            log.warning("a chunk that no row names cannot be read object=%s problem=%r", key, str(problem))
+            return None
+        try:
             return await asyncio.to_thread(_row_of, path, name, key, self._database.name)
         except (StorageError, ValueError, TypeError, KeyError, AttributeError) as problem:
             self._unusable.add(key)
             log.warning("a chunk that no row names cannot be used object=%s problem=%r", key, str(problem))
-        except ObjectStoreError as problem:
-            log.warning("a chunk that no row names cannot be read object=%s problem=%r", key, str(problem))
         finally:
             path.unlink(missing_ok=True)
         return None

@@ -95,14 +95,13 @@ class Places:
     async def _try(self, number: int) -> bool:
         self._mine.add(number)  # first, since the session could take a lock twice
         try:
-            row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, %s)", (PLACES, number))
+            got = await self._database.lock("%s, %s", (PLACES, number))
         except BaseException:
             self._mine.discard(number)
             raise
-        if row is None or not row[0]:
+        if not got:
             self._mine.discard(number)
-            return False
-        return True
+        return got
 
     async def _give_back(self, number: int) -> None:
         self.told()

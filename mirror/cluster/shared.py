@@ -30,13 +30,13 @@ from mirror.cluster.compaction import Compaction
 from mirror.cluster.database import FREE, JOURNAL, KNOWN, LIVING, MOST_NAMES, other_versions
 from mirror.cluster.exports import SharedExports
 from mirror.cluster.facts import POSITION, Facts, SharedPins
-from mirror.cluster.journal import Entry, claim, lock_series, newest_row, space_of, write_entry
+from mirror.cluster.journal import Entry, claim, end_flight, lock_series, newest_row, space_of, write_entry
 from mirror.cluster.orphans import Orphans
 from mirror.cluster.places import Places
 from mirror.cluster.reader import JournalReader
 from mirror.cluster.tallies import Tallies
 from mirror.cluster.writer import AGAIN, GATHER, JournalWriter, Step
-from mirror.concurrency import end, to_the_end
+from mirror.concurrency import end, lasting, taken, to_the_end
 from mirror.coverage.coverage import Coverage
 from mirror.errors import ClusterAway, ObjectStoreError, StorageError
 from mirror.readthrough.shared import Peer
@@ -154,7 +154,7 @@ class ClusterShared:
         self._newest = "" if newest is None else newest[0]
         await self.database.start()
         work = (self.writer.run, self._following, self._counting, self._watching, self._comparing_always, self._looking)
-        self._tasks = [asyncio.create_task(each()) for each in work]
+        self._tasks = [asyncio.create_task(lasting(each, AGAIN)) for each in work]
 
     async def stop(self) -> None:
         """Leave the cluster; what is not published yet will be when this server returns."""
@@ -213,8 +213,7 @@ class ClusterShared:
         if not self.database.connected:
             return False
         if self._publishes_as != self.database.id:
-            row = await self.database.on_session("SELECT pg_try_advisory_lock(%s, 0)", (PUBLISHER,))
-            if not row or not row[0]:
+            if not await self.database.lock("%s, 0", (PUBLISHER,)):
                 return False
             self._publishes_as = self.database.id
         return True
@@ -338,8 +337,19 @@ class ClusterShared:
                 del self._waiting[name]
 
     async def _claim(self, name: str, position: int, wanted: Sequence[Box]) -> tuple[int | None, list[Box]] | None:
-        async with self.database.transaction() as cursor:
-            return await claim(cursor, name, position, wanted, self.database.id)
+        """See ``claim``; of a caller that is cancelled meanwhile there is no flight, for which the others would wait."""
+
+        async def claimed() -> tuple[int | None, list[Box]] | None:
+            async with self.database.transaction() as cursor:
+                return await claim(cursor, name, position, wanted, self.database.id)
+
+        async def give_back(found: tuple[int | None, list[Box]] | None) -> None:
+            if found is not None and found[0] is not None:
+                with suppress(ClusterAway):
+                    async with self.database.transaction() as cursor:
+                        await end_flight(cursor, name, found[0])
+
+        return await taken(claimed(), give_back)
 
     async def _fly(self, series: Series, flight: int, parts: Sequence[Box], ask: Ask) -> int | None:
         """Call ``ask`` for a flight's parts, and publish them; None as soon as ``ask`` returns None."""

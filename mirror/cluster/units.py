@@ -129,8 +129,7 @@ class Units:
 
     async def lock(self, file: UnitFile) -> bool:
         """Become the server that fetches a file, until ``unlock`` or the end of the session; False if another is."""
-        row = await self._database.on_session("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (UNITS, str(file)))
-        return bool(row and row[0])
+        return await self._database.lock("%s, hashtext(%s)", (UNITS, str(file)))
 
     async def unlock(self, file: UnitFile) -> None:
         """Let others fetch it."""

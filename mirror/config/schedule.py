@@ -143,10 +143,3 @@ def span(start: Moment, end: Moment, now: float, keep: float | None = None) -> t
     if keep is not None:
         first = max(first, now - keep)
     return (first, last) if first <= last else None
-
-
-# ---- when ---------------------------------------------------------------------------------------
-
-
-
-

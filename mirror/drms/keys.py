@@ -21,7 +21,7 @@ from mirror.errors import Refused
 
 _TIME = "a time such as 2014.01.01_00:00:00_TAI or 2014-01-01T00:00:00Z"
 _MAX_TIME = 255  # characters; the server looks at no more
-_MAX_GRID = 10_000  # ranges that one step on an unslotted key may fall into
+_MAX_GRID = 10_000  # ranges into which the steps on an unslotted key may fall
 _MISSING_INTEGERS = {"char": -128, "short": -(1 << 15), "int": -(1 << 31), "longlong": -(1 << 63)}
 
 
@@ -214,13 +214,16 @@ class FloatKey:
 
     def terms(self, values: Sequence[Written | Extreme]) -> Iterator[Term]:
         """Ranges of values; a step makes many short ones."""
+        left = _MAX_GRID
         for value in values:
             if isinstance(value, Extreme):
                 yield value
             elif value.step is None:
                 yield self._range(value)
             else:
-                yield from _grid(self._range(value), value.step)
+                parts = _grid(self._range(value), value.step, left)
+                left -= len(parts)
+                yield from parts
 
     def numbered(self, range_: RecnumRange) -> Term:
         """``#5`` is the value 5."""
@@ -248,8 +251,10 @@ def _seconds(scanner: Scanner) -> float:
     return scanner.duration(1.0)
 
 
-def _grid(span: FloatRange, step: float) -> Iterator[FloatRange]:
+def _grid(span: FloatRange, step: float, most: int) -> list[FloatRange]:
     """The parts of ``span`` near multiples of ``step`` from its start; if there are none, one without values.
+
+    Refused if there may be more than ``most``.
 
     The server calculates with six digits of both, and counts 2e-11 times the start, in steps, as near.
     """
@@ -257,13 +262,13 @@ def _grid(span: FloatRange, step: float) -> Iterator[FloatRange]:
     origin, width = float(f"{first:g}"), abs(float(f"{step:g}"))
     near = float(f"{2e-11 * first:g}") * width
     low, high = math.ceil((first - origin - near) / width), math.floor((last - origin + near) / width)
-    if high - low > _MAX_GRID:
+    if high - low > most:
         raise Refused(
-            f"{high - low} steps of a key that has no slots are not served; at most {_MAX_GRID} are"
+            f"{high - low + _MAX_GRID - most} steps of a key that has no slots are not served; at most {_MAX_GRID} are"
         )
     middles = [origin + n * width for n in range(low, high + 1)] if near > 0 else []
     parts = [part for part in (_around(span, middle, near) for middle in middles) if part is not None]
-    yield from parts or [FloatRange(first, first, open_end=True)]
+    return parts or [FloatRange(first, first, open_end=True)]
 
 
 def _around(span: FloatRange, middle: float, near: float) -> FloatRange | None:

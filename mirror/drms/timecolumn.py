@@ -72,7 +72,8 @@ def parse_printed_times(texts: Sequence[str]) -> list[float | None]:
     layout = _layout(first)
     if layout is None or not all(map(str.isascii, texts)):
         return [_scan_whole(text) for text in texts]
-    table = np.array(texts, dtype=np.bytes_)
+    # One more than the layout has: what is longer does not fit anyway, and need not widen all rows.
+    table = np.array(texts, dtype=f"S{len(layout.text) + 1}")
     rows = table.view(np.uint8).reshape(len(texts), -1)
     fits = _fitting(rows, layout)
     seconds: list[float | None] = _seconds(rows, layout).tolist()

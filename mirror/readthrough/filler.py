@@ -27,6 +27,7 @@ from mirror.readthrough.shared import Alone
 from mirror.storage.index.rows import fill_request
 from mirror.upstream.budget import person
 from mirror.upstream.pacing import Claim, Priority
+from mirror.wire.rs_list import RsList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -169,7 +170,8 @@ class Filler:
         if extent.first is not None and extent.last is not None:
             outer = split(box, extent.first, extent.last)[1]
             if self._index.coverage(series).gaps(outer):
-                await self._index.confirm(series, (outer,), asked_at)
+                # Kept, not confirmed: records that came by number may lie there, and are gone.
+                await self._index.keep(series, RsList(0), complete=(outer,), checked_at=asked_at)
         return extent
 
     def background_records(self) -> int:
@@ -247,13 +249,14 @@ class Filler:
         if not flights:
             self._progress[name] = Progress(self._rules.timestamp())
         flights.append(flight)
-        self._progress[name].total += 1
-        self._progress[name].who[person()] = None
+        progress = self._progress[name]
+        progress.total += 1
+        progress.who[person()] = None
 
         def landed(task: asyncio.Task[int]) -> None:
             if flight in flights:
                 flights.remove(flight)
-            self._progress[name].done += 1
+            progress.done += 1
             if not task.cancelled():
                 task.exception()  # retrieved here, since everybody who waited may have gone
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.concurrency import SingleFlight
+from mirror.concurrency import Bounded, SingleFlight
 from mirror.coverage.claims import whole
 from mirror.coverage.coverage import Freshness
 from mirror.coverage.plan import Local, extreme_of, extreme_position, plan_read
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: The prefix of questions for first and last records among the kept answers.
 _KEY = "first or last "
+#: Questions whose answers are remembered; others are among the kept answers for a while.
+MOST_KNOWN = 10_000
 INEXACT_TYPES = FLOAT_TYPES | {"time"}
 
 
@@ -61,7 +63,7 @@ class FirstLast:
         self._index = index
         self._upstream = upstream
         self._rules = rules
-        self._known: dict[str, tuple[Term | None, float]] = {}
+        self._known: Bounded[str, tuple[Term | None, float]] = Bounded(MOST_KNOWN)
         self._flights: SingleFlight[str, Term | None] = SingleFlight()
 
     async def resolve(self, selection: Selection, demand: CacheDemand = CacheDemand.DEFAULT) -> Resolved:
@@ -96,7 +98,7 @@ class FirstLast:
         if isinstance(plan_read(before, self._index.coverage(selection.series), freshness), Local):
             return await self._held_value(before, f, term), "held"
         query = _prefix(selection, position, term)
-        known = self._known.get(query) or await self._recalled(selection.series, query)
+        known = self._known.recall(query) or await self._recalled(selection.series, query)
         if known and abs(self._rules.timestamp() - known[1]) < _good_for(term, freshness):
             return known[0], "held"
         if not self._rules.asks(demand):
@@ -126,7 +128,7 @@ class FirstLast:
         try:
             return await self._held_value(before, f, term)
         except NotHeld:
-            known = self._known.get(query) or await self._recalled(before.series, query)
+            known = self._known.recall(query) or await self._recalled(before.series, query)
             if known is None:
                 raise
             return known[0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from mirror.coverage.coverage import AHEAD
 from mirror.errors import NotHeld, StorageError, UpstreamError
 from mirror.fits.integrity import page_problem
 from mirror.readthrough.downloads import Manner, Unchanged
@@ -92,9 +93,9 @@ class PlainFileTable:
             await self._tables.write(work)
 
     async def checked(self, path: str, at: float) -> None:
-        """Note that JSOC reported the file unchanged."""
-        sql = "UPDATE mirror.plain_files SET checked_at = greatest(checked_at, ?) WHERE path = ?"
-        await self._tables.write(lambda c: c.execute(sql, [at, path]))
+        """Note that JSOC reported the file unchanged. A later check stays, unless it is dated in the future."""
+        sql = "UPDATE mirror.plain_files SET checked_at = ? WHERE path = ? AND checked_at NOT BETWEEN ? AND ?"
+        await self._tables.write(lambda c: c.execute(sql, [at, path, at, at + AHEAD]))
 
     async def usage(self) -> tuple[int, int]:
         """The number of files, and their bytes."""
@@ -176,7 +177,7 @@ class PlainFiles:
         young = abs(now - held.checked_at) < age
         if young and demand is not CacheDemand.REVALIDATE:
             return Cached(held, CacheStatus.LOCAL)
-        waits = now < self._away_until and demand is CacheDemand.DEFAULT and self._rules.stale_on_failure
+        waits = 0 < self._away_until - now <= AWAY_FOR and demand is CacheDemand.DEFAULT and self._rules.stale_on_failure
         if waits or not self._rules.asks(demand):
             return self.stale(held)
         return None

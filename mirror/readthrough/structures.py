@@ -78,6 +78,7 @@ class Catalogue:
         held = self._index.series(name)
         current = held is not None and abs(self._rules.timestamp() - held[1]) < STRUCTURE_AGE
         return held[0] if held is not None and current and demand is not CacheDemand.REVALIDATE else None
+
     def is_current(self, series: Series, demand: CacheDemand) -> bool:
         """True if the method ``series`` would return this very structure now, without asking."""
         held = self._index.series(series.name)

@@ -26,6 +26,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mirror.errors import UpstreamError
+from mirror.server.requests import SENT
 from mirror.upstream.transport import HOP_BY_HOP, PAGE, bounded
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ async def _to_client(request: web.Request, reader: asyncio.StreamReader, client:
         if not piece or transport is None or transport.is_closing():
             return
         transport.write(piece)
+        request[SENT] = request.get(SENT, 0) + len(piece)
         await request.writer.drain()
 
 

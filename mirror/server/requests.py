@@ -20,6 +20,7 @@ from aiohttp import web
 
 from mirror.api.contract import LARGEST
 from mirror.api.reading import shown
+from mirror.config.access import address_of
 from mirror.errors import BadRequest
 from mirror.readthrough.policy import CacheDemand
 from mirror.readthrough.records import CacheStatus
@@ -128,6 +129,23 @@ async def _watch(request: web.Request, scope: asyncio.Timeout, look: float) -> N
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110  (it tells nobody)
         await asyncio.sleep(look)
     scope.reschedule(asyncio.get_running_loop().time())
+
+
+# ---- who is near ---------------------------------------------------------------------------------
+
+#: Headers by which a server in front of us passes on who asks.
+_PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+
+
+def is_passed_on(request: web.Request) -> bool:
+    """True if a server in front of us passes the request on: then its address is not that of who asks."""
+    return any(name in request.headers for name in _PASSED_ON)
+
+
+def is_near(request: web.Request) -> bool:
+    """True for a client on this machine."""
+    address = address_of(request.remote)
+    return address is not None and address.is_loopback and not is_passed_on(request)
 
 
 # ---- bodies --------------------------------------------------------------------------------------

@@ -50,8 +50,9 @@ def who_asks(headers: Mapping[str, str], address: str | None) -> str:
     return address or "unknown"
 
 
-def is_counted(path: str) -> bool:
-    """Whether a request for that path is a user's, and not that of a monitoring machine or an open page."""
+def is_counted(request: web.BaseRequest) -> bool:
+    """Whether a request is a user's, and not that of a monitoring machine or an open page of ours."""
+    path = request.raw_path.partition("?")[0]  # of another host it is none of these
     return path not in _UNCOUNTED and not path.startswith(_DRAWING)
 
 
@@ -79,7 +80,7 @@ def counting(accounting: Accounting, latency: Latency) -> Middleware:
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not is_counted(request.path):
+        if not is_counted(request):
             return await handler(request)
         who, sent, began = asker(request), 0, time.perf_counter()
         try:

@@ -50,7 +50,7 @@ from mirror.humanize import stamp, utc
 from mirror.readthrough.chunks import chunks, head_and_rest
 from mirror.services.exports.cutting import given_up, next_try
 from mirror.services.search.names import check_segments
-from mirror.storage.database.database import KeyedTable, Tables
+from mirror.storage.database.database import KeyedTable, Tables, if_possible
 from mirror.upstream.pacing import Priority
 
 if TYPE_CHECKING:
@@ -196,21 +196,22 @@ class Fills:
         if not self._rules.may_ask:
             raise NotHeld("the mirror is offline, nothing can be fetched", (ds,))
         gaps = await self.gaps(ds)
+        for series, box in gaps:
+            if coverage_axis(series) is None:
+                await self._filler.extent(series, box, Priority.PEOPLE)  # Refused unless it is small
+        # From here on without any await, until it runs: others may begin the same one meanwhile.
         for run, _ in self._running.values():
             if run.job.ds == ds:
                 return run.job
         if len(self._running) >= MOST:
             raise TooMany(f"{MOST} fills are running already; wait until one has ended")
-        for series, box in gaps:
-            if coverage_axis(series) is None:
-                await self._filler.extent(series, box, Priority.PEOPLE)  # Refused unless it is small
         now = self._rules.timestamp()
         job = FillJob(self._new_id(), ds, by, "running", now, now)
-        if not gaps:
-            job = replace(job, state="done", total=0)
-        await self._keep(job)
-        if not job.ended:
+        if gaps:
             self._begin(job)
+        else:
+            job = replace(job, state="done", total=0)
+        await if_possible(self._keep(job), "the row of a fill")
         return job
 
     def list(self) -> tuple[FillJob, ...]:
@@ -404,12 +405,15 @@ class Fills:
     # ---- values and rows ------------------------------------------------------------------------------
 
     async def _change(self, run: _Run, **changes: object) -> None:
-        """Change the value of a fill; a row is written when its state changes."""
+        """Change the value of a fill; a row is written when its state changes.
+
+        One that cannot be written, on a full disk, ends no fill: after a restart it goes on from its last row.
+        """
         before = run.job
         job = replace(before, **changes, updated=self._rules.timestamp())  # type: ignore[arg-type]
         run.job = self._jobs[job.id] = job
         if job.state != before.state:
-            await self._keep(job)
+            await if_possible(self._keep(job), "the row of a fill")
 
     async def _keep(self, job: FillJob) -> None:
         self._jobs[job.id] = job

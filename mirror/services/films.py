@@ -123,18 +123,26 @@ class Films:
         """
         asked.check()
         program()
-        for job in self._jobs.values():
-            if job.asked == asked and not job.ended:
-                return job
-        if len(self._tasks) >= MOST_WAITING:
-            raise TooMany(f"{MOST_WAITING} films are waiting already; wait until one has ended")
+        if (same := self._under_way(asked)) is not None:
+            return same
         records = await self._records(asked)
+        if (same := self._under_way(asked)) is not None:  # it was asked for meanwhile
+            return same
         now = self._now()
         job = FilmJob(self._next_id(stamp(now)[:10].replace("-", "")), asked, by, "waiting", now, now, len(records))
         self._jobs[job.id] = job
         self._note(job)
         self._begin(job.id, records)
         return job
+
+    def _under_way(self, asked: FilmRequest) -> FilmJob | None:
+        """The film of the same request, if it is under way; TooMany if it would be one too many."""
+        for job in self._jobs.values():
+            if job.asked == asked and not job.ended:
+                return job
+        if len(self._tasks) >= MOST_WAITING:
+            raise TooMany(f"{MOST_WAITING} films are waiting already; wait until one has ended")
+        return None
 
     def _next_id(self, day: str) -> str:
         """An id that no film has had which is known."""
@@ -277,6 +285,7 @@ class Films:
                 await encoder.stop()
         part.replace(self._path(film_id))
         self._change(film_id, state="done", bytes=self._path(film_id).stat().st_size)
+        self._jobs[film_id] = self._jobs.pop(film_id)  # used last
         self._make_room()
 
     def _make_room(self) -> None:
@@ -387,7 +396,7 @@ def film_line(job: FilmJob) -> Job:
 # From pictures to an MP4: the pictures are ours, ffmpeg is that of imageio-ffmpeg, in a process of its own.
 
 
-#: Seconds that the end of a film may take: all else is done by then.
+#: Seconds that a picture, and the end of a film, may take.
 LONGEST = 60.0
 MISSING = "films need imageio-ffmpeg where the mirror runs: pip install 'jsoc-mirror[movies]'"
 _QUALITY = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p", "-threads", "1")
@@ -442,11 +451,15 @@ class Encoder:
         return cls(process, size)
 
     async def add(self, png: bytes, caption: str) -> None:
-        """One more frame."""
+        """One more frame; MirrorError if the program has ended, OutOfTime if it does not take it."""
         assert self._process.stdin is not None
+        picture = await asyncio.to_thread(frame, png, self._size, caption)
         try:
-            self._process.stdin.write(await asyncio.to_thread(frame, png, self._size, caption))
-            await self._process.stdin.drain()
+            async with asyncio.timeout(LONGEST):
+                self._process.stdin.write(picture)
+                await self._process.stdin.drain()
+        except TimeoutError:
+            raise OutOfTime(f"ffmpeg took longer than {LONGEST:g} s to take a picture") from None
         except ConnectionError:
             raise await self._failed() from None
 

@@ -29,7 +29,7 @@ from mirror.api.news import NewsItem
 from mirror.concurrency import cancel
 from mirror.coverage.axis import coverage_axis
 from mirror.coverage.coverage import Box, Region
-from mirror.coverage.intervals import MAX, Steps
+from mirror.coverage.intervals import Steps
 from mirror.coverage.plan import other_keys
 from mirror.errors import MirrorError
 from mirror.humanize import counted, stamp
@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 MOST, NAMED = 500, 20
 #: Seconds between two looks, of the first pause and the longest, and in which a webhook must answer.
 LOOK, FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 30.0, 30.0, 3600.0, 20.0
-#: Changes that are read at a look.
-_CHANGES = 10_000
+#: Changes that are read at a look: more than those of a whole series that JSOC has reprocessed.
+_CHANGES = 1_000_000
 FILE = "news.json"
 
 
@@ -101,6 +101,7 @@ class News:
         self._failures: dict[str, _Failures] = {}
         self._task: asyncio.Task[None] | None = None
         self._kept = self._read()
+        self._written = self._kept.next  #: the next number in the file
 
     def start(self) -> None:
         """Look from now on."""
@@ -123,18 +124,16 @@ class News:
 
     async def look(self) -> None:
         """Record what is new, and send it to the webhooks."""
-        items = [*await self._new_data(), *await self._reprocessed()]
-        if items:
-            self._kept.items = [*self._kept.items, *items][-MOST:]
-        if items or not self._place.exists():
+        await self._new_data()
+        await self._reprocessed()
+        if self._written != self._kept.next or not self._place.exists():
             await self._write()
         for webhook in self.webhooks:
             await self._deliver(webhook)
 
     # ---- what is new -----------------------------------------------------------------------------
 
-    async def _new_data(self) -> list[NewsItem]:
-        found = []
+    async def _new_data(self) -> None:
         for name in dict.fromkeys(s.series.lower() for s in self._subscriptions()):
             held = self._index.series(name)
             axis = None if held is None else coverage_axis(held[0])
@@ -143,42 +142,41 @@ class News:
                 continue
             before = self._kept.newest.get(name)
             if before is not None and newest > before:
-                records = await self._after(held[0], before)
+                records = await self._between(held[0], before, newest)
                 text = f"{held[0].name}: {counted(records, 'new record')}, up to {axis.text(newest)}"
-                found.append(self._item("new", held[0].name, records, text, newest=axis.text(newest)))
+                self._add("new", held[0].name, records, text, newest=axis.text(newest))
             if before is None or newest > before:
                 self._kept.newest[name] = newest
-        return found
 
-    async def _after(self, series: Series, place: int) -> int:
+    async def _between(self, series: Series, place: int, newest: int) -> int:
+        """How many records there are after a place, up to the newest: what came since then is for the next look."""
         everywhere = Region((None,) * len(other_keys(series)))
-        return await self._index.count_in(series, [Box(everywhere, (Steps(place + 1, MAX),))])
+        return await self._index.count_in(series, [Box(everywhere, (Steps(place + 1, newest),))])
 
-    async def _reprocessed(self) -> list[NewsItem]:
+    async def _reprocessed(self) -> None:
         since, known = self._kept.changes_at, set(self._kept.changes)
         changes = [c for c in await self._changes.found(None, since, _CHANGES) if _key(c) not in known]
         if not changes:
-            return []
+            return
         last = max(c.found_at for c in changes)
         self._kept.changes = [_key(c) for c in changes if c.found_at == last] + (self._kept.changes if last == since else [])
         self._kept.changes_at = last
-        return [
+        for name in dict.fromkeys(c.series for c in reversed(changes)):
             self._changed(name, [c for c in changes if c.series == name])
-            for name in dict.fromkeys(c.series for c in reversed(changes))
-        ]
 
-    def _changed(self, name: str, changes: list[Change]) -> NewsItem:
+    def _changed(self, name: str, changes: list[Change]) -> None:
         held = self._index.series(name)
         series = name if held is None else held[0].name
         gone = sum(c.new is None for c in changes)
         text = f"{series}: {counted(len(changes), 'record')} reprocessed" + (f", {gone:,} of them withdrawn" if gone else "")
-        return self._item("reprocessed", series, len(changes), text, withdrawn=gone, names=[c.name for c in changes[:NAMED]])
+        self._add("reprocessed", series, len(changes), text, withdrawn=gone, names=[c.name for c in changes[:NAMED]])
 
-    def _item(self, kind: str, series: str, records: int, text: str, **more: object) -> NewsItem:
+    def _add(self, kind: str, series: str, records: int, text: str, **more: object) -> None:
+        """Add an item to the list, at once: what was looked at is not looked at again, even if the next look fails."""
         given = {"newest": None, "withdrawn": 0, "names": [], **more, "kind": kind, "series": series, "records": records, "text": text}
         item = msgspec.convert({**given, "id": self._kept.next, "at": stamp(self._now())}, NewsItem)
         self._kept.next += 1
-        return item
+        self._kept.items = [*self._kept.items, item][-MOST:]
 
     # ---- webhooks --------------------------------------------------------------------------------
 
@@ -233,7 +231,9 @@ class News:
         return Kept(feed=os.urandom(16).hex(), items=[], newest={}, changes=[], sent={}, changes_at=self._now())
 
     async def _write(self) -> None:
+        following = self._kept.next
         await asyncio.to_thread(self._replace, msgspec.json.encode(self._kept))
+        self._written = following
 
     def _replace(self, data: bytes) -> None:
         part = self._place.with_name(f"{FILE}.part")

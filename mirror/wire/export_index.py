@@ -172,10 +172,14 @@ def read_files(members: Members) -> tuple[ExportFile, ...]:
     return tuple(ExportFile(member(row, "record", str), member(row, "filename", str)) for row in rows)
 
 
+#: Numbers have fewer digits than one of 64 bits.
+_LARGEST = 10**18
+
+
 def read_number(members: Members, name: str, default: int | None = None) -> int:
     """A number, perhaps written as a string, as all in index.json are; UpstreamBroken if it is not a number."""
     value = members.get(name, default)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return int(value)
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}(\.[0-9]*)?\s*", value):
         return int(float(value)) if "." in value else int(value)

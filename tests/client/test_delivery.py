@@ -1,16 +1,19 @@
 """How a file gets from a mirror into a folder, whatever the mirror and the folder are like."""
 
+import errno
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.cli.fetch import expected_bytes
-from mirror.client.connection import Connection
-from mirror.client.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, name_problem
+from mirror.client.connection import Connection, RemoteError
+from mirror.client.delivery import TRIES, Delivered, Delivery, Failure, Item, Stopped, kept, name_problem
+from mirror.client.remote import Client
 
 DATA = bytes(range(256)) * 64
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -199,3 +202,23 @@ def test_names_are_fine_if_none_is_given_twice(names):
 )
 def test_files_whose_length_nobody_knows_yet_count_as_long_as_the_others(sizes, total):
     assert expected_bytes({str(n): size for n, size in enumerate(sizes)}) == total
+
+
+def test_what_is_written_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder = tmp_path / "new" / "folder"
+    assert kept(folder, "a.fits", b"first") == folder / "a.fits"
+
+    def full(path, data):
+        path.open("wb").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        kept(folder, "a.fits", b"second")
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("a.fits", b"first")]
+
+
+def test_a_cutout_without_a_mirror_makes_no_folder(tmp_path):
+    with pytest.raises(RemoteError, match="no mirror"):
+        Client("http://127.0.0.1:1").cutout("hmi.m_720s[$]", (0, 0), (9, 9), to=tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []

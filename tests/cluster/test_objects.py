@@ -1,8 +1,10 @@
 """Objects are put once, come as they were put, and each refusal says what to mend. On an S3 and on a folder."""
 
 import asyncio
+import errno
 import hashlib
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,7 @@ from mirror.errors import (
     ObjectStoreAway,
     ObjectStoreError,
     ObjectStoreRefused,
+    StorageError,
 )
 from tests.liar import Liar
 from tests.servers import KEYS, bucket
@@ -59,6 +62,25 @@ async def test_a_file_goes_up_and_comes_down(objects, tmp_path):
         assert (rest.size, [piece async for piece in rest.pieces]) == (len(data), [data[-10:]])
     assert await objects.get_range("blobs/up", 30, 50) == data[30:50]
     assert await objects.get_range("blobs/up", len(data) - 5, len(data) + 5) == data[-5:]
+
+
+async def test_what_the_disk_refuses_is_an_error_of_ours_and_leaves_no_half_of_it(tmp_path, monkeypatch):
+    objects = open_objects(f"file://{tmp_path}/shared", None)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module.os, "fsync", full)
+        with pytest.raises(ObjectStoreAway, match=r"cannot put .*shared/chunks/one: "):
+            await objects.put_new("chunks/one", b"first")
+    assert (await objects.exists("chunks/one"), objects.problem) == (None, "")
+    assert await objects.put_new("chunks/one", b"second")
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", full)
+        with pytest.raises(StorageError, match=r"cannot write .*down: "):
+            await objects.get_to("chunks/one", tmp_path / "down")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared"]
 
 
 async def test_other_bytes_than_promised_are_no_object(objects, tmp_path):

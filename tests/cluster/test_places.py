@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
+import pytest
 
+from mirror.cluster.database import PLACES
+from mirror.cluster.units import UNITS
+from mirror.coverage.coverage import Box, Region
+from mirror.coverage.intervals import Steps
 from mirror.errors import ClusterAway
 from mirror.upstream.budget import Need
 from mirror.upstream.pacing import Claim, Priority, unattended
+from mirror.wire.paths import UnitFile
 from tests.clusterlab import cluster
 from tests.waiting import PATIENCE, until
 
@@ -94,6 +100,87 @@ async def test_what_nobody_waits_for_leaves_a_place_to_people_of_any_server(tmp_
             assert not second.done()
         async with asyncio.timeout(PATIENCE):
             await second
+
+
+async def test_a_place_that_comes_when_nobody_waits_for_it_any_more_is_given_back(tmp_path):
+    async with cluster(tmp_path) as lab:
+        one, other = (lab.shared(number) for number in (0, 1))
+        with _late_answers(one.database, "pg_try_advisory_lock") as (came, go_on):
+            waiting = asyncio.ensure_future(_through(one, "download", Priority.PEOPLE))
+            await came.wait()
+            waiting.cancel()
+            go_on.set()
+            await asyncio.wait([waiting])
+        assert (waiting.cancelled(), one.places.taken, _locks(lab.address, PLACES)) == (True, 0, 0)
+        await _through(other, "download", Priority.PEOPLE)
+
+
+async def test_the_lock_of_a_file_that_comes_when_nobody_waits_for_it_any_more_is_given_back(tmp_path):
+    async with cluster(tmp_path, 1) as lab:
+        units = lab.mirrors[0].running.shared_files.units
+        with _late_answers(lab.shared(0).database, "pg_try_advisory_lock") as (came, go_on):
+            waiting = asyncio.ensure_future(units.lock(UnitFile(1, 0, "image.fits")))
+            await came.wait()
+            waiting.cancel()
+            go_on.set()
+            await asyncio.wait([waiting])
+        assert (waiting.cancelled(), _locks(lab.address, UNITS)) == (True, 0)
+
+
+async def test_a_flight_that_is_noted_when_nobody_waits_for_it_any_more_ends(tmp_path, monkeypatch):
+    async with cluster(tmp_path, 1) as lab:
+        series, shared = await lab.mirrors[0].running.search.structure("hmi.v_45s"), lab.shared(0)
+        noted, go_on = asyncio.Event(), asyncio.Event()
+        transaction = shared.database.transaction
+
+        @asynccontextmanager
+        async def late():
+            async with transaction() as cursor:
+                yield cursor
+            if _flights(lab.address) and not noted.is_set():
+                noted.set()
+                await go_on.wait()
+
+        monkeypatch.setattr(shared.database, "transaction", late)
+        waiting = asyncio.ensure_future(shared.fetch(series, Box(Region(()), (Steps(0, 99),)), pytest.fail))
+        await noted.wait()
+        waiting.cancel()
+        go_on.set()
+        await asyncio.wait([waiting])
+        assert (waiting.cancelled(), _flights(lab.address)) == (True, 0)
+
+
+def _flights(address):
+    with psycopg.connect(address) as connection:
+        return connection.execute("SELECT count(*) FROM mirror.flights").fetchone()[0]
+
+
+@contextmanager
+def _late_answers(database, words):
+    """Answers to statements with these words come late: the first event is set once PostgreSQL has answered, the second lets it through."""
+    on_session, came, go_on = database.on_session, asyncio.Event(), asyncio.Event()
+
+    async def late(sql, values=()):
+        row = await on_session(sql, values)
+        if words in sql:
+            came.set()
+            await go_on.wait()
+        return row
+
+    database.on_session = late
+    try:
+        yield came, go_on
+    finally:
+        database.on_session = on_session
+
+
+def _locks(address, kind):
+    with psycopg.connect(address) as connection:
+        sql = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return connection.execute(sql, (kind,)).fetchone()[0]
 
 
 async def test_a_server_that_is_gone_has_no_place(tmp_path):

@@ -229,3 +229,11 @@ def test_conditions_and_numbers_see_all_versions_where_they_should():
 def test_prime_columns_name_the_slots_of_slotted_keys():
     assert prime_columns(worlds()["hmi.sharp_720s"].series) == ("HARPNUM", "T_REC_index")
     assert prime_columns(worlds()["su_test.noprime"].series) == ()
+
+
+def test_the_steps_of_all_values_of_a_key_without_slots_are_bounded_together():
+    hours = [f"2014.01.0{day}_TAI/2h@1s" for day in (1, 2)]
+    series = worlds()["su_test.nokeyidx"].series
+    assert len(bind(parse_query(f"su_test.nokeyidx[{hours[0]}]").sets[0], series).filters[0].terms) > 7000
+    with pytest.raises(Refused, match="steps of a key that has no slots are not served; at most 10000 are"):
+        bind(parse_query(f"su_test.nokeyidx[{','.join(hours)}]").sets[0], series)

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -200,6 +201,16 @@ def test_a_column_may_hold_missing_values_and_other_forms():
     texts += ["2014.01.01_00:00:00_TAI ", "2014.13.01_00:00:00_TAI", "2014.01.01_00:00:00_TAIé", ""]
     read = parse_printed_times(texts)
     assert read == [None, 1167609600.0, 1167609670.0, 1167609600.0, None, None, None, None, None]
+
+
+def test_a_long_text_in_a_column_does_not_take_as_much_memory_for_every_row():
+    texts = ["2014.01.01_00:00:00_TAI"] * 1000 + ["x" * 100_000]
+    tracemalloc.start()
+    try:
+        assert parse_printed_times(texts)[-2:] == [1167609600.0, None]
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_columns_may_be_empty_or_wholly_missing():

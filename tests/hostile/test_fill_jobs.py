@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from mirror.errors import UpstreamRefused
+from mirror.errors import StorageError, UpstreamRefused
 from tests.hostile.test_proportion import watched
 from tests.lab import lab, recnums
 from tests.waiting import PATIENCE, until
@@ -72,6 +72,20 @@ async def test_a_large_series_without_an_axis_is_refused_with_a_reason(tmp_path)
         assert mirror.running.fills.list() == ()
         answer = await mirror.ask("su_test.noprime")
         assert (answer.plan, recnums(answer)) == ("forwarded", await mirror.upstream("su_test.noprime"))
+
+
+@pytest.mark.parametrize("ds", ["su_test.noprime", DAY])
+async def test_the_same_fill_begun_at_one_time_runs_once_and_a_full_disk_does_not_end_it(tmp_path, monkeypatch, ds):
+    async with lab(tmp_path, MIRROR_FILL__CHUNK_RECORDS="500") as mirror:
+
+        async def full(_):
+            raise StorageError("the disk is full")
+
+        monkeypatch.setattr(mirror.running.fills._tables, "write", full)
+        one, other = await asyncio.gather(begin(mirror, ds), begin(mirror, ds))
+        job = await ended(mirror, one)
+        assert (other.json["id"], job.state, job.error) == (job.id, "done", None)
+        assert await mirror.recnums(ds) == await mirror.upstream(ds)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 import pytest_asyncio
 
 from mirror.errors import NotHeld
-from mirror.readthrough.plain_files import PlainFile, PlainFileTable
+from mirror.readthrough.plain_files import PlainFile, PlainFiles, PlainFileTable
+from mirror.readthrough.policy import CacheDemand, Rules
+from mirror.readthrough.records import CacheStatus
 from mirror.storage.files.verification import mend_references
 from tests.storage.filestore import assert_whole, empty, memory_database, open_store
 
@@ -82,3 +84,21 @@ async def test_a_row_without_its_blob_is_taken_away_by_a_check(tmp_path, databas
     (found,) = await database.write(mend_references)
     assert (found.kind, found.place) == ("plain file", PATH)
     assert await database.write(mend_references) == []
+
+
+async def test_a_check_dated_in_the_future_gives_way_to_one_of_today(tmp_path, database):
+    store = await open_store(tmp_path, database)
+    table = PlainFileTable(database, store.blobs)
+    await kept(store, at=1e10)
+    await table.checked(PATH, 1.7e9)
+    assert (await table.at(PATH)).checked_at == 1.7e9
+
+
+async def test_a_clock_that_was_set_back_makes_nobody_wait_longer_for_jsoc(tmp_path, database):
+    store = await open_store(tmp_path, database)
+    rules = Rules("fallback", lambda _: None, lambda: None)
+    files = PlainFiles(PlainFileTable(database, store.blobs), None, rules, lambda _: 10.0)
+    held, now = await kept(store), 1.7e9
+    files._away_until = now + 5.0
+    assert files._without_asking(held, CacheDemand.DEFAULT, now).origin is CacheStatus.STALE
+    assert files._without_asking(held, CacheDemand.DEFAULT, now - 3600.0) is None

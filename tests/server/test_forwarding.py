@@ -112,6 +112,24 @@ async def test_a_tunnel_carries_both_ways_and_ends_with_either_side(made):
     assert (await made.mirror.get("/healthz")).code == 200
 
 
+async def test_what_is_forwarded_counts_as_used_whatever_its_path(made):
+    before = await used(made)
+    _, reader, writer = await connected(made, made.host)
+    writer.write(f"GET /big HTTP/1.1\r\nHost: {made.host}\r\nConnection: close\r\n\r\n".encode())
+    await reader.read()
+    writer.close()
+    for path in ("/static/x", "/healthz", "/api/events"):
+        assert (await ask(made, path))[0] == 200
+    after = await used(made)
+    assert after[0] - before[0] >= 4 and after[1] - before[1] >= 3_000_000
+
+
+async def used(made):
+    """The requests and the bytes of everybody so far."""
+    lines = (await made.mirror.get("/api/usage")).json
+    return sum(line["requests"] for line in lines), sum(line["bytes"] for line in lines)
+
+
 async def test_much_that_is_sent_through_a_tunnel_arrives(made):
     _, reader, writer = await connected(made, made.host)
     body = b"y" * 700_000

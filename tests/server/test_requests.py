@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from multidict import CIMultiDict
+
+from mirror.errors import Refused
+from mirror.server.api.transfer import check_near
+from mirror.server.requests import is_near
 from tests.chainlab import chain_lab, file_chain
 from tests.lab import JSOC_INFO, lab
 
@@ -187,3 +193,18 @@ async def test_a_file_that_an_offline_mirror_lacks_is_refused_at_once(tmp_path):
         assert answer.code >= 500
         assert b"offline" in answer.body
         assert b.pauses == []
+
+
+@pytest.mark.parametrize(
+    "remote, headers, near",
+    [
+        ("127.0.0.1", {}, True), ("::1", {}, True), ("::ffff:127.0.0.1", {}, True), ("10.0.0.1", {}, False), (None, {}, False),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.1"}, False), ("::1", {"Forwarded": "for=10.0.0.1"}, False),
+    ],
+)  # fmt: skip
+def test_whoever_a_server_in_front_passes_on_is_not_on_this_machine(remote, headers, near):
+    request = SimpleNamespace(remote=remote, headers=CIMultiDict(headers))
+    assert is_near(request) is near
+    if not near:
+        with pytest.raises(Refused, match="only from that machine"):
+            check_near(request)

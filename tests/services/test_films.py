@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import pytest
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 
 import mirror as package
 from mirror.cli.main import main
-from mirror.errors import Refused
+from mirror.drms.export import ExportRequest
+from mirror.errors import OutOfTime, Refused, TooMany
 from mirror.services import films as service
 from tests.filelab import file_lab, synthetic
 
@@ -61,15 +63,26 @@ async def test_a_film_is_made_of_cached_files_unless_others_may_be_fetched(lab):
 
 async def test_the_file_is_a_film_that_players_can_seek_in(lab, one_held, tmp_path):
     job = await made(lab, fps=5)
+    before = await sent(lab)
     whole = await lab.get(job["files"][0]["path"])
+    assert await sent(lab) - before >= job["bytes"], "what is sent counts as used"
     assert (whole.code, whole.headers["Content-Type"], len(whole.body)) == (200, "video/mp4", job["bytes"])
     part = await lab.get(job["files"][0]["path"], headers={"Range": "bytes=4-7"})
     assert (part.code, part.body) == (206, b"ftyp")
+    same = await lab.get(job["files"][0]["path"], headers={"If-None-Match": whole.headers["Etag"]})
+    assert (same.code, same.body) == (304, b"")
+    beyond = await lab.get(job["files"][0]["path"], headers={"Range": f"bytes={job['bytes']}-"})
+    assert (beyond.code, beyond.headers["Content-Range"]) == (416, f"bytes */{job['bytes']}")
     path = tmp_path / "film.mp4"
     path.write_bytes(whole.body)
     about = await asyncio.to_thread(lambda: next(imageio_ffmpeg.read_frames(path)))
     assert (about["codec"], about["fps"]) == ("h264", 5.0)
     assert 100 < max(about["size"]) <= 128
+
+
+async def sent(lab):
+    """All bytes that were sent to anybody."""
+    return sum(line["bytes"] for line in (await lab.get("/api/usage")).json)
 
 
 async def test_a_film_can_be_cancelled_and_the_same_one_is_made_once(lab, one_held):
@@ -150,3 +163,97 @@ async def test_the_command_and_the_client_save_the_film(lab, one_held, tmp_path)
     assert path.read_bytes()[4:8] == (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
     result = await asyncio.to_thread(CliRunner().invoke, main, (*asked, "--fps", "99"), env={"MIRROR_URL": lab.url})
     assert (result.exit_code, "99 is not in the range 1<=x<=60" in result.output) == (2, True)
+
+
+# ---- several at a time ----------------------------------------------------------------------------
+
+
+class Pictures:
+    """Finds records and makes pictures without an index; ``gate`` lets them through."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def plan(self, request, demand):
+        await asyncio.sleep(0)
+        segment = SimpleNamespace(name="image", protocol="fits", dims="4x4")
+        return SimpleNamespace(rows=[SimpleNamespace(recnum=1)], series=SimpleNamespace(name="a.b", segments=(segment,)))
+
+    async def find(self, request, number, **options):
+        return SimpleNamespace(record=request.ds)
+
+    async def png(self, found):
+        await self.gate.wait()
+        return b""
+
+
+class Written:
+    """An encoder that writes ten bytes."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @classmethod
+    async def begin(cls, path, size, fps):
+        return cls(path)
+
+    async def add(self, png, caption):
+        pass
+
+    async def end(self):
+        self.path.write_bytes(bytes(10))
+
+    async def stop(self):
+        pass
+
+
+@pytest.fixture
+def pictures():
+    return Pictures()
+
+
+@pytest.fixture
+def films(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "Encoder", Written)
+    monkeypatch.setattr(service, "even", lambda _: (2, 2))
+    return service.Films(pictures, pictures, tmp_path, lambda: 1.5e9)
+
+
+def request(number):
+    return service.FilmRequest(ExportRequest(f"a.b[{number}]"))
+
+
+async def test_a_film_that_has_just_been_made_is_not_the_one_to_be_forgotten(films, pictures, monkeypatch):
+    monkeypatch.setattr(service, "KEPT", 1)
+    old = await films.ended((await films.start(request(1), "")).id)
+    pictures.gate.clear()
+    new = await films.start(request(2), "")
+    assert films.file(old.id).exists(), "somebody looks at it meanwhile"
+    pictures.gate.set()
+    assert (await films.ended(new.id)).state == "done"
+    assert [job.id for job in films.list()] == [new.id]
+    assert films.file(new.id).exists()
+
+
+async def test_those_that_are_asked_for_at_one_time_count_too(films, pictures, monkeypatch):
+    monkeypatch.setattr(service, "MOST_WAITING", 2)
+    pictures.gate.clear()
+    begun = await asyncio.gather(*(films.start(request(n), "") for n in (1, 1, 2, 3, 4)), return_exceptions=True)
+    await films.stop()
+    assert begun[0].id == begun[1].id != begun[2].id
+    assert [type(each) for each in begun[3:]] == [TooMany, TooMany]
+
+
+async def test_an_ffmpeg_that_reads_nothing_more_is_an_error_after_a_while(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setattr(service, "program", lambda: str(tmp_path / "ffmpeg"))
+    monkeypatch.setattr(service, "frame", lambda png, size, caption: bytes(4 << 20))
+    monkeypatch.setattr(service, "LONGEST", 0.05)
+    encoder = await service.Encoder.begin(tmp_path / "film", (2, 2), 1)
+    try:
+        with pytest.raises(OutOfTime, match="to take a picture"):
+            await encoder.add(b"", "")
+    finally:
+        await encoder.stop()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
 import json
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from mirror.errors import StorageError
+from mirror.services.news import News
+from mirror.storage.disk import Disk
+from mirror.storage.index.changes import Change
+from mirror.wire.structure import decode_series_struct
 from tests.lab import lab
+from tests.recorded import WORLD
 
 SUBSCRIBED = '[[subscription]]\nname = "v"\nseries = "hmi.v_45s"\nstart = "2014.01.01"\nend = "2014.01.02"\n'
 HOUR, TWO = "hmi.v_45s[2014.01.01_TAI/1h]", "hmi.v_45s[2014.01.01_TAI/2h]"
@@ -117,3 +125,68 @@ async def test_a_webhook_gets_what_it_wants_and_edits_hold_at_once(tmp_path, rec
         await mirror.ask("hmi.v_45s[2014.01.01_TAI/3h]")
         await mirror.running.news.look()
         assert [item["series"] for item, _, _ in receiver.came] == ["hmi.V_45s"]
+
+
+# ---- a look that fails ----------------------------------------------------------------------------
+
+
+STRUCTURE = json.loads(gzip.decompress((WORLD / "hmi.V_45s.json.gz").read_bytes()))["series_struct"].encode("latin-1")
+
+
+class Held:
+    """An index with records up to a place, and what it has of changes."""
+
+    def __init__(self):
+        self.series_held = decode_series_struct(STRUCTURE, name_hint="hmi.V_45s")
+        self.places, self.changes, self.problem = [1, 2, 3], [], None
+
+    def series(self, name):
+        return (self.series_held, 0.0) if name == "hmi.v_45s" else None
+
+    async def last_place(self, _):
+        return max(self.places)
+
+    async def count_in(self, _, boxes):
+        self.places += [max(self.places) + 1]  # as if one came meanwhile
+        return sum(steps.lo <= place <= steps.hi for box in boxes for steps in box.steps for place in self.places)
+
+    async def found(self, _, since, most):
+        if self.problem is not None:
+            raise self.problem
+        return [change for change in self.changes if change.found_at >= since][:most]
+
+
+@pytest.fixture
+def held():
+    return Held()
+
+
+@pytest.fixture
+def news(tmp_path, held):
+    return News(tmp_path, Disk(), held, held, lambda: [SimpleNamespace(series="hmi.V_45s")], (), lambda: 1e9)
+
+
+async def test_a_look_that_fails_half_way_loses_nothing(news, held):
+    await news.look()
+    held.places += [4, 5]
+    held.problem = StorageError("the disk is full")
+    with pytest.raises(StorageError):
+        await news.look()
+    held.problem = None
+    await news.look()
+    assert [(item.kind, item.records) for item in news.latest(10)] == [("new", 1), ("new", 2)]
+
+
+async def test_records_that_come_during_a_look_are_counted_once(news, held):
+    await news.look()
+    for _ in range(3):
+        held.places += [max(held.places) + 1]
+        await news.look()
+    assert sum(item.records for item in news.latest(10)) == max(held.places) - 1 - 3
+
+
+async def test_many_changes_at_once_are_all_counted(news, held):
+    await news.look()
+    held.changes = [Change("hmi.v_45s", n, n + 1, f"hmi.V_45s[{n}]", 1e9 + 1) for n in range(12_000)]
+    await news.look()
+    assert [item.records for item in news.latest(10)] == [12_000]

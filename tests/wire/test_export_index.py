@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mirror.drms.export import AppliedStep, ExportFile, Finished
 from mirror.drms.exportrules import index_of
+from mirror.errors import UpstreamBroken
 from mirror.wire.answer import load_object
 from mirror.wire.export import decode_answer, decode_fetch, encode_answer
 from mirror.wire.export_index import (
@@ -20,6 +21,7 @@ from mirror.wire.export_index import (
     encode_index_json,
     encode_index_txt,
     encode_keywords,
+    read_number,
 )
 from tests.recorded import DATA
 from tests.wire.export_tables import decode_index_txt, decode_keywords
@@ -166,3 +168,9 @@ def test_the_drms_client_finds_the_files_of_an_immediate_export():
     assert (request.id, request.dir) == (None, None)
     assert list(request.urls.url) == ["http://jsoc.stanford.edu/SUM1/D1/S00000/s.fits"]
     assert list(request.urls.filename) == ["s.fits"]
+
+
+@pytest.mark.parametrize("size", [float("inf"), float("-inf"), float("nan"), 10**400, "1e5", "9" * 19, True, None])
+def test_a_number_that_no_file_has_is_no_number(size):
+    with pytest.raises(UpstreamBroken, match="member 'size': expected a number"):
+        read_number({"size": size}, "size")

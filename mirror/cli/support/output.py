@@ -126,7 +126,12 @@ def show(payload: Any, form: Form) -> None:
 
 def remark(text: str) -> None:
     """Prints a line about the data to stderr, so that it never ends up in a file of data."""
-    click.echo(text, err=True)
+    click.echo(readable(text), err=True)
+
+
+def readable(text: str) -> str:
+    """A text without characters that a terminal obeys, such as names of records may have; its lines stay."""
+    return "\n".join(map(_one_line, text.split("\n")))
 
 
 def _show_csv(table: Table) -> None:
@@ -224,7 +229,7 @@ def in_a_line(word: Progress, steps: Mapping[str, str]) -> str:
     figures = [] if word.total is UNSET or word.done is UNSET else [f"{word.done:,} of {word.total:,}"]
     figures += [in_words(word.bytes)] if word.bytes else []
     figures += [] if word.series is UNSET else [word.series]
-    figures += [] if word.records is UNSET else [f"{word.records:,} records"]
+    figures += [] if word.records is UNSET else [counted(word.records, "record")]
     figures += word.spans or []
     return f"{steps.get(word.step, word.step)}{': ' if figures else ''}{', '.join(figures)}"
 

@@ -31,7 +31,7 @@ from mirror.server.access.refusals import (
     secured,
 )
 from mirror.server.errors import problem_response
-from mirror.server.requests import FORM_TOKEN, PRINCIPAL, form, is_mirror
+from mirror.server.requests import FORM_TOKEN, PRINCIPAL, form, is_mirror, is_passed_on
 from mirror.server.roles import PASSED, SAFE, acts, costs, is_jsocs, is_page, role_of
 from mirror.server.usage import is_counted
 from mirror.wire.params import decode_params
@@ -84,9 +84,6 @@ def read_credentials(header: str) -> Credentials:
 
 
 log = logging.getLogger(__name__)
-
-#: Headers by which a server in front of us passes on who asks.
-_PASSED_ON = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
 
 class Gate:
@@ -141,7 +138,7 @@ class Gate:
             principal = await self._principal(request, proxied=proxied)
             request[PRINCIPAL] = principal
             token = self._authenticator.token(principal.name)
-            if token is not None and is_counted(request.path):
+            if token is not None and is_counted(request):
                 self._quotas.check(token)
             if is_page(canonical):
                 request[FORM_TOKEN] = self._authenticator.form_token(principal)
@@ -183,8 +180,7 @@ class Gate:
         found = self._authenticator.by_session(cookie, request.remote) if cookie else None
         if found is not None:
             return found
-        passed_on = any(name in request.headers for name in _PASSED_ON)
-        return self._authenticator.by_address(request.remote, passed_on=passed_on)
+        return self._authenticator.by_address(request.remote, passed_on=is_passed_on(request))
 
     async def _check(
         self, request: web.Request, principal: Principal, canonical: str, needed: Role, *, proxied: bool

@@ -11,7 +11,6 @@ import os
 import stat
 import uuid
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 from mirror.api import adoption as api
 from mirror.errors import BadRequest, StorageError, explained
 from mirror.server.endpoints import serve
+from mirror.server.requests import is_near
 from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.scan import Stamp
 from mirror.wire.paths import unit_file
@@ -46,7 +46,7 @@ class AdoptionApi:
 
     async def adopt(self, request: web.Request, asked: api.AdoptBody) -> api.Adopted:
         """Adopt files of this machine; for a client on another machine every file is unseen."""
-        near = _is_near(request.remote)
+        near = is_near(request)
         visible = await asyncio.to_thread(lambda: [near and _sees(file) for file in asked.files])
         seen = [Item(Path(file.path)) for file, sees in zip(asked.files, visible, strict=True) if sees]
         adopted = await self._adoption.adopt(seen, asked.how, dry_run=asked.dry_run, compare=asked.compare)
@@ -78,14 +78,6 @@ class AdoptionApi:
 
 def _unseen(path: str) -> api.AdoptOutcome:
     return api.AdoptOutcome(path=path, state="unseen", reason="the mirror does not see this file")
-
-
-def _is_near(remote: str | None) -> bool:
-    """True for a client on this machine."""
-    try:
-        return remote is not None and ip_address(remote.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _sees(given: api.AdoptFile) -> bool:

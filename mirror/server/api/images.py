@@ -25,7 +25,7 @@ from mirror.humanize import near
 from mirror.readthrough.policy import CacheDemand
 from mirror.server.api.exports import export_of
 from mirror.server.endpoints import serve
-from mirror.server.jsoc.files import KINDS, what_is_asked
+from mirror.server.jsoc.files import KINDS, send_file, what_is_asked
 from mirror.server.requests import PRINCIPAL, demand_of
 from mirror.services.cutouts.cutouts import Several
 from mirror.services.films import FilmRequest, film_line
@@ -136,5 +136,4 @@ class FilmsApi:
 
     async def file(self, request: web.Request, _: Nothing) -> web.StreamResponse:
         """The MP4, or parts of it, as players request them."""
-        film_id = request.match_info["id"]
-        return web.FileResponse(self._films.file(film_id), headers={"Content-Type": FILM_FILE.media[0]})
+        return await send_file(request, self._films.file(request.match_info["id"]), FILM_FILE.media[0])

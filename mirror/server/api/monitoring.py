@@ -137,6 +137,8 @@ class Events:
                 state = await self._state(self._headers)
             except MirrorError as problem:
                 log.warning("state cannot be told problem=%s", problem)
+            except Exception:  # those who listen would wait for the next for ever
+                log.exception("state cannot be told")
             else:
                 news = replace(state, uptime_seconds=0)  # which always changes, and is not news
                 if news != before:

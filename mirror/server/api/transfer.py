@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from mirror.api import transfer as api
 from mirror.api.contract import UNSET, Answer, Problem, encoded
 from mirror.errors import BadRequest, MirrorError, NotHeld, Refused
 from mirror.server.endpoints import serve
+from mirror.server.requests import is_near
 from mirror.services.transfer.backup import describe
 from mirror.services.transfer.bundle import BundleRequest
 
@@ -80,11 +80,7 @@ class TransferApi:
 
 def check_near(request: web.Request) -> None:
     """Refused for a client on another machine."""
-    try:
-        near = ip_address(request.remote or "").is_loopback
-    except ValueError:
-        near = False
-    if not near:
+    if not is_near(request):
         raise Refused("folders of the mirror's machine can be used only from that machine")
 
 

@@ -7,6 +7,7 @@ that.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
@@ -65,18 +66,10 @@ class FileResponses:
 
         ``tag`` replaces the content's own, ``headers`` are added to those of every file.
         """
-        size, tag = content.size, tag or content.tag
-        asked = what_is_asked(request.headers, size, tag=tag, modified=content.modified)
-        response: web.StreamResponse = web.StreamResponse(status=asked.status, headers={**(headers or {}), "X-Mirror": origin})
-        response.etag, response.last_modified = tag, int(content.modified)  # aiohttp would round it up
-        response.headers["Accept-Ranges"] = "bytes"
+        asked, response = _answer(request, content.size, tag or content.tag, content.modified, kind)
+        response.headers.update({**(headers or {}), "X-Mirror": origin})
         if content.values is not None:
             response.headers[VALUES] = content.values
-        if asked.status in (206, 416):
-            sent = f"{asked.start}-{asked.end - 1}" if asked.status == 206 else "*"
-            response.headers["Content-Range"] = f"bytes {sent}/{size}"
-        if asked.status != 304:
-            response.headers["Content-Type"], response.content_length = kind, asked.end - asked.start
         async with AsyncExitStack() as held:
             for part in content.parts[:_FEW]:
                 if isinstance(part, Stretch):
@@ -101,6 +94,36 @@ class FileResponses:
             else:
                 with await self._sound(part.blob) as path, path.open("rb", buffering=0) as file:
                     yield FileRange(file, part.start + lo, hi - lo)
+
+
+async def send_file(request: web.Request, path: Path, kind: str) -> web.StreamResponse:
+    """A file that is none of the store's contents: whole, in part, or as not modified; 404 if it is not there."""
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as problem:
+        raise web.HTTPNotFound(text=f"{path.name} is not there any more\n") from problem
+    with file:
+        found = os.fstat(file.fileno())
+        tag = f"{found.st_mtime_ns:x}-{found.st_size:x}"
+        asked, response = _answer(request, found.st_size, tag, found.st_mtime, kind)
+
+        async def pieces() -> AsyncGenerator[Piece]:
+            yield FileRange(file, asked.start, asked.end - asked.start)
+
+        return await send(request, response, pieces())
+
+
+def _answer(request: web.Request, size: int, tag: str, modified: float, kind: str) -> tuple[Asked, web.StreamResponse]:
+    """What a request wants of a file of ``size`` bytes, and the response for it."""
+    asked = what_is_asked(request.headers, size, tag=tag, modified=modified)
+    response = web.StreamResponse(status=asked.status, headers={"Accept-Ranges": "bytes"})
+    response.etag, response.last_modified = tag, int(modified)  # aiohttp would round it up
+    if asked.status in (206, 416):
+        sent = f"{asked.start}-{asked.end - 1}" if asked.status == 206 else "*"
+        response.headers["Content-Range"] = f"bytes {sent}/{size}"
+    if asked.status != 304:
+        response.headers["Content-Type"], response.content_length = kind, asked.end - asked.start
+    return asked, response
 
 
 KINDS, ANYTHING = {".fits": "image/fits", ".tar": "application/x-tar"}, "application/octet-stream"

@@ -34,7 +34,8 @@ def about(body: bytes) -> str:
         given = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    return json.dumps(_masked(given), ensure_ascii=False)[:LONGEST]
+    text = json.dumps(_masked(given), ensure_ascii=False)[:LONGEST]
+    return text.encode("utf-8", "replace").decode()  # JSON may have what is no text
 
 
 def _masked(given: Any, depth: int = 4) -> Any:

@@ -110,6 +110,8 @@ class Inbox:
                 await self.turn()
             except (MirrorError, OSError) as problem:
                 log.warning("inbox failed folder=%s error=%s", self._folder, problem)
+            except Exception:
+                log.exception("inbox failed folder=%s", self._folder)
             await nap(self._sleep, REST if self._restless() else IDLE, self._woken)
 
     def _restless(self) -> bool:
@@ -177,5 +179,6 @@ def _reject(path: Path, folder: Path, reason: str) -> None:
     target, number = folder / path.name, 1
     while target.exists():
         target, number = folder / f"{path.stem}.{number}{path.suffix}", number + 1
-    (folder / f"{target.name}.txt").write_text(f"{path.name} was not adopted: {reason}\n", encoding="utf-8")
+    text = f"{path.name} was not adopted: {reason}\n"
+    (folder / f"{target.name}.txt").write_bytes(text.encode("utf-8", "backslashreplace"))  # a name need not be text
     path.rename(target)

@@ -19,7 +19,7 @@ from mirror.errors import (
     UnknownName,
     UpstreamRefused,
 )
-from mirror.humanize import counted, stamp
+from mirror.humanize import counted, of_several, stamp
 from mirror.redaction import redacted
 from mirror.services.exports.planning import EXPORTS, is_readable, request_of
 
@@ -176,7 +176,7 @@ def _notes(job: Job, parts: tuple[int, int] | None) -> list[str]:
         notes.append(f"requested from JSOC in {counted(parts[1], 'part')}, {parts[0]} done")
     if printed:
         notes.append(
-            f"{printed} of {len(job.files)} files have keywords with fewer digits than JSOC's, "
+            f"{of_several(printed, len(job.files), 'file', 'has', 'have')} keywords with fewer digits than JSOC's, "
             "because JSOC was down when the exact values were requested"
         )
     return notes

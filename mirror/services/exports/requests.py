@@ -24,6 +24,7 @@ from mirror.drms.exportrules import (
     verdict,
 )
 from mirror.errors import BadRequest, MirrorError, NotHeld, UnknownSeries
+from mirror.humanize import of_several
 from mirror.readthrough.records import CacheStatus
 from mirror.readthrough.shared import Alone
 from mirror.services.exports.content import PRINTED
@@ -173,7 +174,8 @@ class Exports:
         job, new = await self._submit(request, name, alone=alone)
         size = megabytes(sum(h.blob.size for h in held.values())) or int(bool(plan.files))
         if new and (lacking := await self._lacking(plan, held)):
-            why = f"the mirror is offline, and {len(lacking)} of {len(plan.files)} files are not cached: {lacking[0]}"
+            several = of_several(len(lacking), len(plan.files), "file", "is", "are")
+            why = f"the mirror is offline, and {several} not cached: {lacking[0]}"
             await self._jobs.advance(job.id, "failed", error=why)
             raise NotHeld(why, tuple(lacking))
         if not new and not self._may_be_better(job):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mirror.concurrency import SingleFlight, cancel, nap
 from mirror.drms.exportrules import RETENTION
 from mirror.errors import MirrorError, StorageError, UpstreamBroken, UpstreamRefused
-from mirror.services.exports.cutting import given_up, next_try, passes
+from mirror.services.exports.cutting import FIRST_PAUSE, given_up, next_try, passes
 from mirror.services.exports.jobs import RunningJob
 from mirror.services.exports.making import NO_FILES
 from mirror.services.exports.planning import request_of
@@ -199,12 +200,28 @@ class ExportJobs:
         work.hear(MirrorError("the mirror is shutting down"))
 
     async def _work(self, work: RunningJob) -> None:
-        try:
-            while not await self._tried(work):
-                pass
-        except Exception:
-            log.exception("export failed job=%s", work.job.id)
-            await self._fail(work, MirrorError("internal error in this export; see the mirror's log"))
+        while True:
+            try:
+                if await self._tried(work):
+                    return
+            except StorageError as problem:  # its row cannot be written, as on a full disk
+                if not await self._outlasted(work, problem):
+                    return
+            except Exception:
+                log.exception("export failed job=%s", work.job.id)
+                with suppress(StorageError):
+                    await self._fail(work, MirrorError("internal error in this export; see the mirror's log"))
+                return
+
+    async def _outlasted(self, work: RunningJob, problem: StorageError) -> bool:
+        """Wait until its row may be written again; False if it turns out to have ended."""
+        log.warning("export waits job=%s seconds=%.0f error=%s", work.job.id, FIRST_PAUSE, problem)
+        work.hear(None)
+        work.pause(problem)
+        await nap(self._sleep, FIRST_PAUSE, work.woken)
+        work.pause(None)
+        job = await self._jobs.get(work.job.id)
+        return job is not None and not job.finished
 
     async def _tried(self, work: RunningJob) -> bool:
         """One try of a job, and the pause after it if it fails; True if the job has ended."""

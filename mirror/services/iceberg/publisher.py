@@ -155,6 +155,9 @@ class Publisher:
                 if str(problem) != self.problem:
                     log.warning("tables of Iceberg are not published problem=%r", str(problem))
                 self.problem = str(problem)
+            except Exception:
+                log.exception("tables of Iceberg are not published")
+                self.problem = "internal error; see the mirror's log"
 
     async def publish(self, *, patience: float = 0.0) -> int:
         """Publish what has changed; how many rows were written. 0 if another server does it.

@@ -15,6 +15,7 @@ import duckdb
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.plan import box_query
 from mirror.errors import MirrorError
+from mirror.humanize import counted
 from mirror.services.maintenance.check_plan import CheckStep, Finding
 from mirror.storage.database.database import Tables
 from mirror.storage.database.index_file import is_damage
@@ -74,7 +75,7 @@ class IndexSteps:
         if any(finding.outcome == "open" for finding in findings):
             return CheckStep(None, tuple(findings))
         for table, n in await self._database.write(drop_strangers):
-            what = f"{n} rows refer to missing data"
+            what = f"{counted(n, 'row')} {'refers' if n == 1 else 'refer'} to missing data"
             findings.append(Finding("index", f"mirror.{table}", what, "repaired", "deleted"))
         for series in self._index.all_series():
             findings += await self._claims(series)
@@ -205,7 +206,7 @@ class IndexSteps:
         await self._index.drop(series, lost.records.uncover, work)
         outcome, action = await self._fetched(series, claimed)
         rows = sum(hi - lo for lo, hi in lost.ranges)
-        problem = f"about {rows:,} records lie in a damaged part of the index"
+        problem = f"about {counted(rows, 'record')} in a damaged part of the index"
         return Finding("index", table, problem, outcome, action)
 
     async def _fetched(self, series: Series, boxes: tuple[Box, ...]) -> tuple[Outcome, str]:
@@ -285,17 +286,17 @@ class LakeSteps:
     async def lake(self, place: str, _since: float, most: int) -> CheckStep:
         """Read the files after ``place``: at least one, if there is any, and no more than ``most`` bytes."""
         findings: list[Finding] = []
-        read = files = 0
+        read, some = 0, False  # the files of the store are counted, and these are none of them
         for row in sorted(await self._lake.files(), key=lambda row: row.file):
             if row.file <= place:
                 continue
-            if files and read + row.bytes > most:
-                return CheckStep(place, tuple(findings), files=files, bytes=read)
+            if some and read + row.bytes > most:
+                return CheckStep(place, tuple(findings), bytes=read)
             problem = await self._lake.verify(row)
             if problem is not None:
                 findings.append(await self._anew(row, problem))
-            place, files, read = row.file, files + 1, read + row.bytes
-        return CheckStep(None, tuple(findings), files=files, bytes=read)
+            place, some, read = row.file, True, read + row.bytes
+        return CheckStep(None, tuple(findings), bytes=read)
 
     async def _anew(self, row: Sealed, problem: str) -> Finding:
         found = self._index.series(row.table.removesuffix("__old"))

@@ -71,6 +71,7 @@ class Checker:
         self._task: asyncio.Task[None] | None = None
         self._run: Run | None = None
         self._turn = asyncio.Lock()
+        self._beginning = asyncio.Lock()
         self.found: dict[str, int] = {}  #: findings since the start, by outcome
 
     # ---- for people ------------------------------------------------------------------------------
@@ -80,18 +81,19 @@ class Checker:
 
         ``budget``: bytes after which it stops, to be resumed. Refused while one of another scope runs.
         """
-        if self.is_running:
-            assert self._run is not None
-            if not covers(self._run.scope, scope):
-                raise Refused(
-                    f"a check of {self._run.scope} is running; wait until it has ended"
-                )
-            return replace_in(await self.progress(), joined=True)
-        await self._table.make_readable()
-        earlier = None if restart else await self._table.unfinished(scope, background=False)
-        run = earlier or await self._begin(scope, background=False)
-        self._run = run
-        self._task = asyncio.ensure_future(self._whole(run, Budget(budget)))
+        async with self._beginning:
+            if self.is_running:
+                assert self._run is not None
+                if not covers(self._run.scope, scope):
+                    raise Refused(
+                        f"a check of {self._run.scope} is running; wait until it has ended"
+                    )
+                return replace_in(await self.progress(), joined=True)
+            await self._table.make_readable()
+            earlier = None if restart else await self._table.unfinished(scope, background=False)
+            run = earlier or await self._begin(scope, background=False)
+            self._run = run
+            self._task = asyncio.ensure_future(self._whole(run, Budget(budget)))
         return replace_in(await self.progress(), joined=False, resumed=earlier is not None)
 
     @property

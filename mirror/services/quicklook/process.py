@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused
-from mirror.services.quicklook.worker import DEATH, FILE, HEAD, PICTURE, WRONG
+from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused, StorageError
+from mirror.services.quicklook.worker import DEATH, FILE, HEAD, PICTURE, UNREAD, WRONG
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a picture may take, and seconds without an order after which the process ends.
 LONGEST, IDLE = 60.0, 600.0
+#: What is raised for its words; Refused for the others, which are true of the file whenever it is read.
+_ERRORS: dict[bytes, type[MirrorError]] = {WRONG: BadRequest, UNREAD: StorageError}
 #: Bytes that are taken from it at a time: a cutout comes in one or two.
 _PIECE = 1 << 20
 #: Pictures after which the process is replaced, so that nothing can pile up in it.
@@ -78,7 +80,7 @@ class RenderProcess:
         if kind == DEATH:
             self.deaths += 1
         if kind != wanted:
-            raise (BadRequest if kind == WRONG else Refused)(body.decode("utf-8", "replace"))
+            raise _ERRORS.get(kind, Refused)(body.decode("utf-8", "replace"))
         return body
 
     async def stop(self) -> None:

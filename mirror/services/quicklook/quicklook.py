@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SUFFIX = ".png"
+_SUFFIX, _PART = ".png", ".part"
 #: Bytes of a hash.
 _SUM = hashlib.sha256().digest_size
 
@@ -81,8 +81,8 @@ class Pictures:
         if len(body) > self._limit:
             return
         with self._lock, suppress(StorageError):
-            self._write(self._place(key), body + hashlib.sha256(body).digest())
             sizes = self._known()
+            self._write(self._place(key), body + hashlib.sha256(body).digest())
             self._held += len(body) - sizes.pop(key, 0)
             sizes[key] = len(body)
             while self._held > self._limit:
@@ -92,13 +92,17 @@ class Pictures:
 
     def _write(self, place: Path, body: bytes) -> None:
         self._disk.make_folder(place.parent)
-        part = place.with_suffix(".part")
-        fd = self._disk.create(part)
+        part = place.with_suffix(_PART)
         try:
-            self._disk.write(part, fd, body, 0)
-        finally:
-            os.close(fd)
-        self._disk.move(part, place)
+            fd = self._disk.create(part)
+            try:
+                self._disk.write(part, fd, body, 0)
+            finally:
+                os.close(fd)
+            self._disk.move(part, place)
+        except StorageError:
+            self._disk.remove(part)  # it would be counted by nobody
+            raise
 
     def _place(self, key: str) -> Path:
         return self._root / key[:2] / f"{key}{_SUFFIX}"
@@ -106,6 +110,9 @@ class Pictures:
     def _known(self) -> OrderedDict[str, int]:
         """The keys with their sizes, that used last at the end; read from the folder when first needed."""
         if self._sizes is None:
+            for left in self._root.glob(f"??/*{_PART}"):  # by a crash
+                with suppress(StorageError):
+                    self._disk.remove(left)
             files = sorted(self._files(), key=lambda f: f[1])
             self._sizes = OrderedDict((key, size) for key, _, size in files)
             self._held = sum(self._sizes.values())

@@ -2,7 +2,7 @@
 
 It reads orders from stdin, a JSON line each, and writes pictures (``P``) or FITS files (``F``) to stdout, or words
 instead: ``R`` for what was refused, ``W`` for an order that does not fit the image, ``D`` where the file was the end of
-who read it; the length, and the bytes. It reads no file itself: that is done by processes that are forked after all
+who read it, ``U`` where it could not be opened; the length, and the bytes. It reads no file itself: that is done by processes that are forked after all
 modules are loaded, and give up everything before they look at the first byte.
 
 - A picture takes a process of its own, which is small beside what the picture takes. So a file that kills, or takes
@@ -114,7 +114,7 @@ def _close_files() -> None:
 
 #: A picture, or words, follow with so many bytes.
 HEAD = struct.Struct(">cI")
-PICTURE, FILE, REFUSAL, WRONG, DEATH = b"P", b"F", b"R", b"W", b"D"
+PICTURE, FILE, REFUSAL, WRONG, DEATH, UNREAD = b"P", b"F", b"R", b"W", b"D", b"U"
 #: Seconds of the clock that a picture may take.
 LONGEST = 50.0
 #: Bytes of a picture or file, at most; and what one begins with.
@@ -132,7 +132,7 @@ def made(line: bytes, cutter: Cutter) -> tuple[bytes, bytes | memoryview]:
         with Path(order["path"]).open("rb") as file:
             return cutter.cut(file, line) if "window" in order else _drawn_by_another(file, order)
     except OSError as problem:
-        return REFUSAL, f"it cannot be read: {problem.strerror}".encode()
+        return UNREAD, f"it cannot be read: {problem.strerror}".encode()
 
 
 def _drawn_by_another(file: BinaryIO, order: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ from mirror.drms.compose import compose
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import MirrorError, NotHeld, SyntaxProblem, UnknownName, UnknownSeries, UpstreamError
-from mirror.humanize import near
+from mirror.humanize import counted, near
 from mirror.readthrough.policy import CacheDemand
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _asked(series: Series, boxes: Sequence[Box], missing: int | None, stale: int
         return (
             "some must be checked again"
             if stale is None
-            else f"{stale:,} slots must be checked again"
+            else f"{counted(stale, 'slot')} must be checked again"
         )
-    count = "" if missing is None else f"{missing:,} slot{'' if missing == 1 else 's'} "
+    count = "" if missing is None else f"{counted(missing, 'slot')} "
     return f"{count}to be fetched: {describe(series, boxes)}"
 
 

@@ -15,6 +15,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -106,7 +107,7 @@ def _has_parts(kind: pa.DataType) -> bool:
 
 def _texts(column: pa.Array) -> pa.Array:
     """The values as JSON, texts unchanged."""
-    plain = [_plain(value) for value in column.to_pylist()]
+    plain = _values(column)
     return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in plain], pa.string())
 
 
@@ -118,14 +119,51 @@ class _Json:
         self._next = f'{{"columns": {json.dumps(named)}, "rows": ['
 
     def batch(self, batch: pa.RecordBatch) -> bytes:
-        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        text = ",\n".join(json.dumps(list(map(_plain, row)), allow_nan=False) for row in rows)
+        rows = zip(*map(_values, batch.columns), strict=True)
+        text = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
         piece, self._next = self._next + text, ",\n" if text else self._next
         return piece.encode() if text else b""
 
     def end(self) -> bytes:
         begun = self._next if self._next.startswith("{") else ""
         return f"{begun}]}}\n".encode()
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column as JSON has them."""
+    try:
+        return [_plain(value) for value in column.to_pylist()]
+    except (OverflowError, ValueError):  # a time beyond the calendar of Python
+        return [_of_scalar(value) for value in column]
+
+
+def _of_scalar(value: pa.Scalar) -> Any:
+    """The same of one value, which may be such a time or have some in it."""
+    try:
+        return _plain(value.as_py())
+    except (OverflowError, ValueError):
+        if isinstance(value, pa.TimestampScalar | pa.Date32Scalar):
+            return _beyond(value)
+        if isinstance(value, pa.UnionScalar):
+            return _of_scalar(value.value)
+        if isinstance(value, pa.StructScalar):
+            return {name: _of_scalar(part) for name, part in value.items()}
+        if isinstance(value, pa.MapScalar):
+            return [[_of_scalar(part) for _, part in pair.items()] for pair in value.values]
+        return [_of_scalar(part) for part in value.values]  # a list of some kind: nothing else has times in it
+
+
+def _beyond(value: pa.Scalar) -> str:
+    """A time in ISO 8601, whatever its year; DuckDB's infinities are the largest number and its opposite."""
+    date_only = isinstance(value, pa.Date32Scalar)
+    if abs(value.value) == (2**31 if date_only else 2**63) - 1:
+        return "infinity" if value.value > 0 else "-infinity"
+    text = str(np.datetime64(value.value, "D" if date_only else value.type.unit))
+    whole, _, part = text.partition(".")
+    if whole.startswith("-"):
+        year, rest = whole[1:].split("-", 1)
+        whole = f"-{year:0>4}-{rest}"
+    return whole + (f".{part}" if part.strip("0") else "") + ("+00:00" if not date_only and value.type.tz else "")
 
 
 def _plain(value: Any) -> Any:

@@ -407,7 +407,8 @@ def _write(
 
 def failure(error: Exception, sql: str, *, grown: bool = False) -> dict[str, object]:
     """The FAILURE frame for an error: its kind, the text for people, the place; and whether it is the last."""
-    last = is_broken(error) or grown
+    foreseen = isinstance(error, BadRequest | TooLarge | GivenUp | MemoryError | duckdb.Error | ValueError | RuntimeError)
+    last = is_broken(error) or grown or not foreseen
     if isinstance(error, GivenUp):
         return {"kind": "given up", "message": "", "position": error.position, "last": last}
     if isinstance(error, TooLarge):
@@ -427,7 +428,8 @@ def failure(error: Exception, sql: str, *, grown: bool = False) -> dict[str, obj
             "last": last,
         }
     kind = "refused" if isinstance(found, Refused) else "bad"
-    return {"kind": kind, "message": str(found) or type(found).__name__, "last": last}
+    text = str(found) or type(found).__name__
+    return {"kind": kind, "message": text if foreseen else f"internal error in this statement: {text}", "last": last}
 
 
 def _may_be_of_a_file(error: Exception) -> bool:
@@ -483,7 +485,7 @@ def respond(engine: Engine, question: Question, questions: BinaryIO, out: Binary
         kind = _Asked(engine, question, questions, out).answer()
         if kind == "SELECT" and trace is Trace.VISIBLE:
             trace = Trace.NONE
-    except (BadRequest, TooLarge, GivenUp, MemoryError, duckdb.Error, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001  (whatever it is, the daemon would take silence for a lack of memory)
         payload = failure(error, question.sql, grown=engine.has_grown())
         write_json(out, Kind.FAILURE, payload)
         if payload["last"]:

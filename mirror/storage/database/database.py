@@ -99,9 +99,16 @@ class Database:
             self._readers, self._with_cursor, lambda cursor: self._spilling(cursor, work)
         )
 
-    async def write(self, work: Callable[[Cursor], T]) -> T:
-        """Run ``work`` in one transaction, after writes that were requested earlier; all or nothing."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, work)
+    async def write(
+        self, work: Callable[[Cursor], T], undone: Callable[[], None] = lambda: None, *, little: bool = False
+    ) -> T:
+        """Run ``work`` in one transaction, after writes that were requested earlier; all or nothing.
+
+        ``undone`` is called, before any other write, whenever ``work`` has run and its transaction failed. Then ``work``
+        may run again. Who writes but a ``little`` makes do with the memory that reading has.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._writer, self._in_transaction, work, undone, little)
 
     async def checkpoint(self) -> None:
         """Fold the write-ahead log into the file."""
@@ -151,15 +158,16 @@ class Database:
     def _with_cursor(self, work: Callable[[Cursor], T]) -> T:
         return self._door.through(lambda cursor: self._with_room(cursor, lambda: work(cursor)))
 
-    def _in_transaction(self, work: Callable[[Cursor], T]) -> T:
+    def _in_transaction(self, work: Callable[[Cursor], T], undone: Callable[[], None], little: bool) -> T:
         try:
-            return self._door.through(lambda cursor: self._written(cursor, work))
+            return self._door.through(lambda cursor: self._written(cursor, work, undone, little))
         except (duckdb.IOException, duckdb.TransactionException) as error:
             raise StorageError(cannot_write(error)) from error
 
-    def _written(self, cursor: Cursor, work: Callable[[Cursor], T]) -> T:
-        self._memory.for_writing(cursor)
-        return self._with_room(cursor, lambda: _committed(cursor, work))
+    def _written(self, cursor: Cursor, work: Callable[[Cursor], T], undone: Callable[[], None], little: bool) -> T:
+        if not little:
+            self._memory.for_writing(cursor)
+        return self._with_room(cursor, lambda: _committed(cursor, work, undone))
 
     def _with_room(self, cursor: Cursor, attempt: Callable[[], T]) -> T:
         """Call ``attempt``; once more with much memory if the usual limit is not enough, as for a large answer."""
@@ -254,16 +262,27 @@ def _log_size(path: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def _committed(cursor: Cursor, work: Callable[[Cursor], T]) -> T:
+def _committed(cursor: Cursor, work: Callable[[Cursor], T], undone: Callable[[], None]) -> T:
     cursor.begin()
     try:
         result = work(cursor)
         cursor.commit()
-    except BaseException:
+    except BaseException as error:
         with suppress(duckdb.Error):  # the first failure is the one to report
             cursor.rollback()
+        undone()
+        first = _first_of(error)
+        if first is not error:
+            raise first from first.__cause__
         raise
     return result
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What ended a transaction, where tidying up in it only tells that it had ended: more memory may help the former."""
+    before = error.__context__
+    follows = isinstance(error, duckdb.TransactionException) and "aborted" in str(error) and before is not None
+    return _first_of(before) if follows and before is not None else error
 
 
 def _copy(cursor: Cursor, path: Path) -> None:

@@ -191,7 +191,8 @@ class Folders:
             if folder.is_dir(follow_symlinks=False):
                 for file in os.scandir(folder):
                     if is_sha256(file.name) and file.name[:2] == folder.name:
-                        found[file.name] = file.stat(follow_symlinks=False).st_size
+                        with suppress(FileNotFoundError):  # it has left the store meanwhile
+                            found[file.name] = file.stat(follow_symlinks=False).st_size
         return found
 
     def free(self) -> int:

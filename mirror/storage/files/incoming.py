@@ -304,8 +304,7 @@ class Sink:
         if problem is not None:
             self.spoiled = True
             raise UpstreamBroken(f"an incomplete file was received: {problem}")
-        self.blob = await to_the_end(self._sealed())
-        return self.blob
+        return await to_the_end(self._sealed())
 
     def discard(self) -> None:
         """Leave nothing behind, whatever happens."""
@@ -321,7 +320,8 @@ class Sink:
     async def _sealed(self) -> Blob:
         try:
             await asyncio.to_thread(self._part.seal)
-            return await self._keeper.keep_part(self._part, self.reservation)
+            blob = self.blob = await self._keeper.keep_part(self._part, self.reservation)
         except StorageError:
             self.spoiled = True
             raise
+        return blob

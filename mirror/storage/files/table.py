@@ -211,9 +211,12 @@ def pinned_now(cursor: Cursor, now: float) -> set[str]:
 
 
 def forget_unpinned(cursor: Cursor, hashes: Iterable[str], now: float) -> tuple[list[str], list[Lost]]:
-    """As ``forget``, except for what is pinned by now; the hashes that went, and what is lost by it."""
+    """As ``forget``, except for what is pinned by now; the hashes that went, and what is lost by it.
+
+    What somebody else has forgotten since it was planned does not go once more.
+    """
     pinned = pinned_now(cursor, now)
-    gone = [sha256 for sha256 in hashes if sha256 not in pinned]
+    gone = [blob.sha256 for blob in find_blobs(cursor, hashes) if blob.sha256 not in pinned]
     return gone, forget(cursor, gone)
 
 

@@ -11,7 +11,8 @@ from mirror.coverage.claims import at_places, numbered, whole, without
 from mirror.coverage.coverage import Box, Coverage
 from mirror.coverage.intervals import MAX, MIN, Steps
 from mirror.coverage.plan import RECNUMS
-from mirror.storage.index.layout import column_name, quoted
+from mirror.storage.index.layout import FARTHEST, column_name, quoted
+from mirror.storage.index.layout import whole as whole_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +83,7 @@ def spans_sql(series: Series) -> str:
     column = quoted(column_name(axis.column))
     if axis.kind is not Kind.MILLISECONDS:
         return f"{column}, {column}"
-    return f"floor({column} * 1000)::BIGINT - {_ROUNDING}, ceil({column} * 1000)::BIGINT + {_ROUNDING}"
+    return f"{whole_sql(f'floor({column} * 1000)')} - {_ROUNDING}, {whole_sql(f'ceil({column} * 1000)')} + {_ROUNDING}"
 
 
 def delete_records(cursor: Cursor, layout: Layout, recnums: Iterable[int] | None) -> None:
@@ -104,4 +105,5 @@ def span_of(series: Series, value: float | None) -> tuple[int, int] | None:
         return None
     if axis.kind is not Kind.MILLISECONDS:
         return int(value), int(value)
-    return int(value * 1000) - _ROUNDING, int(value * 1000) + _ROUNDING
+    place = max(-FARTHEST, min(FARTHEST, int(value * 1000)))
+    return place - _ROUNDING, place + _ROUNDING

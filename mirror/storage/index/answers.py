@@ -104,12 +104,14 @@ _Name = tuple[str, str]
 
 
 class Answers:
-    """The answers of a store. Methods with a cursor work inside a transaction of the one writer.
+    """The answers of a store. Methods with a cursor work inside a transaction of the one writer, after ``begin``.
 
-    The copy in memory changes with the statement, not with the commit: ids show what was not committed.
+    The copy in memory changes with the statement, not with the commit: ids show what was not committed. After a
+    transaction that failed, the next one begins by reading the copy again.
     """
 
     def __init__(self) -> None:
+        self._is_doubtful = False
         self._kept: dict[str, dict[_Name, Kept]] = {}
         self._used: dict[tuple[str, _Name], int] = {}
         self._clock = count()
@@ -137,6 +139,17 @@ class Answers:
 
     # ---- changing --------------------------------------------------------------------------------
 
+    def doubt(self) -> None:
+        """Note that a transaction failed after ``begin``: what is in memory may not be in the database."""
+        self._is_doubtful = True
+
+    def begin(self, cursor: Cursor) -> None:
+        """Make sure, at the beginning of a transaction, that what is in memory is in the database."""
+        if self._is_doubtful:
+            self._kept, self._used, self._size = {}, {}, 0
+            self.load(cursor)
+            self._is_doubtful = False
+
     def load(self, cursor: Cursor) -> None:
         """Read the kept answers, but not their numbers and bodies."""
         sql = (
@@ -156,7 +169,7 @@ class Answers:
         name = layout.series.name.lower()
         coverage, numbers = Coverage(), answer.numbers
         before = self.find(name, answer.kind, answer.key) if answer.kind is AnswerKind.CONDITION else None
-        if before is not None:
+        if before is not None and is_there(cursor, before):  # a check of the index may have removed a damaged one
             elsewhere = _elsewhere(cursor, layout, before, answer.boxes)
             if len(elsewhere) + len(numbers) <= MOST_NUMBERS:
                 coverage, numbers = before.coverage.redated(lambda at: at), numbers | elsewhere

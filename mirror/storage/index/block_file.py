@@ -26,6 +26,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mirror.errors import StorageError
+from mirror.storage.disk import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,6 +69,7 @@ class BlockFile:
         self._data: int | None = None  #: descriptor of the blocks themselves
         self._slots: dict[str, int] = {}
         self._full = SPARE  #: size from which on the blocks may be mostly dropped ones
+        self.given_up = 0  #: how often all blocks were: those of every series are made again then
 
     def open(self, token: str | None) -> None:
         """Open the files, if there are any; they are deleted unless they have this token, the index's.
@@ -187,7 +189,7 @@ class BlockFile:
             if self._is_mostly_dropped(connection):
                 log.info("most blocks are out of date, and all are made again file=%s", self._path)
                 self._delete()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             log.warning("blocks cannot be taken away, all are made again file=%s problem=%s", self._path, error)
             self._delete()
 
@@ -207,10 +209,10 @@ class BlockFile:
         writes.executescript(_TABLES)  # those that are missing: a full disk may have ended this before
         with writes:
             writes.execute("INSERT INTO state SELECT ?, NULL, 0 WHERE NOT EXISTS (SELECT 1 FROM state)", (FORMAT,))
+        reads = sqlite3.connect(path, check_same_thread=False)
         with self._lock:
-            self._writes = writes
-            self._reads = sqlite3.connect(path, check_same_thread=False)
             self._data = os.open(self._blocks_path, os.O_RDONLY | os.O_CREAT, 0o644)
+            self._writes, self._reads = writes, reads
         return writes
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -237,11 +239,13 @@ class BlockFile:
         """Delete the files. StorageError if that is impossible: then they remain in use, so that the next change tries again."""
         assert self._path is not None
         try:
-            for path in (*(self._path.with_name(self._path.name + end) for end in ("", "-wal", "-shm")), self._blocks_path):
+            self._path.unlink(missing_ok=True)
+            Disk().sync_folder(self._path.parent)  # nothing of it comes back in a crash, least of all without its log
+            for path in (*(self._path.with_name(self._path.name + end) for end in ("-wal", "-shm")), self._blocks_path):
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot delete {self._path}, which is out of date: {error.strerror}") from error
-        self._slots, self._full = {}, SPARE
+        self._slots, self._full, self.given_up = {}, SPARE, self.given_up + 1
         with suppress(sqlite3.Error):
             self.close()
 

@@ -504,8 +504,15 @@ class Blocks:
         """False for a block that recently could not be made."""
         return (series, number) not in self._unfit
 
-    def put(self, series: str, number: int, block: Block | None, version: int, *, used: bool = False) -> None:
-        """Remember a block as of a version of the series; None for one that cannot be made: it is not tried again."""
+    def put(
+        self, series: str, slots: int, number: int, block: Block | None, version: int, *, used: bool = False
+    ) -> None:
+        """Remember a block as of a version of the series; None for one that cannot be made: it is not tried again.
+
+        ``number`` counts blocks of ``slots``. If they have become shorter since, it would be that of another stretch.
+        """
+        if slots != self.slots(series):
+            return
         room, key = self.used if used else self.new, (series, number)
         if block is None or block.size > room.most // 4:
             self._unfit.append(key)

@@ -42,7 +42,8 @@ class BlocksAhead:
         self._keysets = keysets
         self._blocks = blocks
         self._file = file
-        self._cut: dict[str, int] = {}  #: the version of each series at which all its blocks were in the file
+        #: When all blocks of each series were in the file: its version, and how often the file had been given up.
+        self._cut: dict[str, tuple[int, int]] = {}
         self._next_look: dict[str, float] = {}  #: when to look at a series again, by the loop's clock
 
     async def cut(self, may_go_on: Callable[[], bool]) -> None:
@@ -52,17 +53,18 @@ class BlocksAhead:
         """
         now = asyncio.get_running_loop().time
         for name, held in tuple(self._held.items()):
-            is_due = self._cut.get(name) != held.version.number and now() >= self._next_look.get(name, 0.0)
+            state = held.version.number, self._file.given_up
+            is_due = self._cut.get(name) != state and now() >= self._next_look.get(name, 0.0)
             if not is_due or not held.has_tables or not is_in_order(held.series) or not may_go_on():
                 continue
-            version, began = held.version.number, now()
+            began = now()
             missing = await self._missing(name, held)
             self._next_look[name] = now() + min(max(LOOK_FACTOR * (now() - began), SHORTEST_LOOK), LONGEST_LOOK)
             for run in runs(missing, CUT_AT_ONCE):
                 if not may_go_on():
                     return
                 await self._cut_run(name, held, run, self._blocks.slots(name))
-            self._cut[name] = version
+            self._cut[name] = state
 
     async def _missing(self, name: str, held: Held) -> list[int]:
         """The blocks of a series that have records but are not in the file, in order."""
@@ -78,9 +80,12 @@ class BlocksAhead:
         return [number for number, _, _ in found if number not in there]
 
     async def _cut_run(self, name: str, held: Held, run: range, slots: int) -> None:
-        sql = window_sql(held.layout, stretch(run[0], run[-1], slots))
+        sql, of_structure = window_sql(held.layout, stretch(run[0], run[-1], slots)), held.fetched_at
 
         def work(cursor: Cursor) -> None:
+            stored = cursor.execute("SELECT fetched_at FROM mirror.series WHERE lower(name) = ?", [name]).fetchall()
+            if stored != [(of_structure,)]:
+                return  # another structure came meanwhile, in whose order these are perhaps no blocks
             rows = arrow_of(cursor, sql, MOST_ROWS)
             found = [None] * len(run) if rows is None else blocks_of(rows, self._keysets, run, slots)
             token = secrets.token_hex(8)
@@ -88,7 +93,7 @@ class BlocksAhead:
             cursor.execute("DELETE FROM mirror.block_file")
             cursor.execute("INSERT INTO mirror.block_file VALUES (?)", [token])
 
-        await self._database.write(work)
+        await self._database.write(work, little=True)
 
 
 def _counts_sql(layout: Layout, slots: int) -> str:

@@ -23,7 +23,7 @@ from mirror.coverage.coverage import Between, Box, Coverage, Region, Restriction
 from mirror.coverage.intervals import Steps
 from mirror.coverage.plan import other_keys
 from mirror.drms.slots import slot_axis
-from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, column_name, quoted
+from mirror.storage.index.layout import NAME_FIELD, SEPARATOR, Layout, column_name, quoted, whole
 from mirror.wire.text import from_wire
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _rows(cursor: Cursor, layout: Layout, numbers: Collection[int]) -> dict[int,
     place = "0"
     if axis is not None:
         column = quoted(column_name(axis.column))
-        place = f"round({column} * 1000)::BIGINT" if axis.kind is Kind.MILLISECONDS else f"{column}::BIGINT"
+        place = whole(f"round({column} * 1000)") if axis.kind is Kind.MILLISECONDS else f"{column}::BIGINT"
     others = [quoted(_index(series, key)) for key in other_keys(series)]
     columns = ", ".join(["recnum", "_keyset", "_raw", f"coalesce({place}, 0)", *others])
     sql = f"SELECT {columns} FROM {layout.table} WHERE recnum IN (SELECT unnest(?::BIGINT[]))"

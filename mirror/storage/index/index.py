@@ -3,43 +3,49 @@
 Reading and writing go through ``Database``. The public methods own their transactions: records,
 coverage and precision of one chunk are committed together or not at all. The memory copies (coverage,
 key sets, tolerances) change only after the commit.
-
-When the structure of a series changes, its tables follow. The column of a keyword with a new type is
-computed again from ``_raw``, which has everything that the records print. Functions of this module that
-take a cursor work inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from contextlib import suppress
+from collections import Counter
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from mirror.concurrency import Version
+from mirror.concurrency import Version, to_the_end
 from mirror.coverage.claims import oldest_check, split_by_age
 from mirror.coverage.coverage import Coverage
 from mirror.coverage.intervals import MAX, MIN
 from mirror.coverage.plan import key_space, opened_box, opened_coverage
-from mirror.errors import MirrorError, StorageError
+from mirror.errors import MirrorError, StorageError, UpstreamBroken
 from mirror.storage.index.affected import affected_by_recnums
 from mirror.storage.index.blocks_ahead import BlocksAhead
 from mirror.storage.index.changes import CoverageLog, note_changes
-from mirror.storage.index.layout import SEPARATOR, Layout, Tolerance, TypedColumn, quoted, tolerance
+from mirror.storage.index.layout import Layout, Tolerance
 from mirror.storage.index.merge import absorb, create_tables, merge
 from mirror.storage.index.reader import Held, Reader, Unreadable
-from mirror.storage.index.rows import rows_of, typed_values, widened_by
+from mirror.storage.index.rows import rows_of, widened_by
+from mirror.storage.index.structures import (
+    add_tolerances,
+    all_tables,
+    fields_of,
+    find_keyset,
+    narrow_keysets,
+    store_keyset,
+    store_series,
+)
 from mirror.storage.index.windows import place_of, places_of
 from mirror.wire.structure import decode_series_struct, encode_series_struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from mirror.coverage.claims import CoverageClaim
     from mirror.coverage.coverage import Box
     from mirror.drms.series import Series
     from mirror.storage.database.database import Cursor, Database
@@ -50,115 +56,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-_BATCH = "incoming_column"
-
-
-def all_tables(cursor: Cursor) -> set[str]:
-    """The qualified names of all tables; a series has its tables once records of it were kept."""
-    rows = cursor.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
-    return {name for (name,) in rows}
-
-
-def store_series(
-    cursor: Cursor, layout: Layout, keyset: int, fetched_at: float, *, is_new: bool
-) -> dict[str, Tolerance]:
-    """Store a structure and the key set of its new rows, and bring the tables up to date with it.
-
-    Returns the tolerances of columns that were computed again. A series that ``is_new`` has no tables.
-    """
-    name = layout.series.name
-    text = encode_series_struct(layout.series, runtime=0.0).decode("latin-1")
-    cursor.execute("DELETE FROM mirror.series WHERE lower(name) = ?", [name.lower()])
-    cursor.execute("INSERT INTO mirror.series VALUES (?, ?, ?)", [name, text, fetched_at])
-    if cursor.execute("SELECT 1 FROM mirror.keysets WHERE id = ?", [keyset]).fetchone() is None:
-        store_keyset(cursor, name, keyset, layout.fields)
-    widened: dict[str, Tolerance] = {}
-    if not is_new and name.lower() in all_tables(cursor):
-        for table in (layout.table, layout.old_table):
-            for column, t in _follow(cursor, layout, table):
-                widened[column] = widened.get(column, Tolerance()) | t
-    add_tolerances(cursor, layout, widened)
-    return widened
-
-
-def store_keyset(cursor: Cursor, series: str, number: int, fields: Sequence[str]) -> None:
-    """Store the fields of the rows with this key set."""
-    cursor.execute(
-        "INSERT INTO mirror.keysets VALUES (?, ?, ?)", [number, series.lower(), json.dumps(fields)]
-    )
-
-
-def _fields(text: str) -> tuple[str, ...]:
-    """The fields of a key set; none if it is unreadable, so that its rows lack all."""
-    try:
-        names = json.loads(text)
-    except ValueError:
-        return ()
-    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return tuple(names) if whole else ()
-
-
-def narrow_keysets(cursor: Cursor, layout: Layout) -> tuple[int, ...]:
-    """The key sets of a series that lack one of its fields."""
-    sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
-    rows = cursor.execute(sql, [layout.series.name.lower()]).fetchall()
-    return tuple(number for number, fields in rows if not layout.is_whole(_fields(fields)))
-
-
-def find_keyset(cursor: Cursor, series: str, fields: Sequence[str]) -> int | None:
-    """The number of the key set of a series that has these fields, or None."""
-    sql = "SELECT id FROM mirror.keysets WHERE series = ? AND fields = ?"
-    row = cursor.execute(sql, [series.lower(), json.dumps(fields)]).fetchone()
-    return None if row is None else int(row[0])
-
-
-def add_tolerances(cursor: Cursor, layout: Layout, tolerances: dict[str, Tolerance]) -> None:
-    """Add tolerances. Rows are never changed and the widest counts, so that no concurrent write is lost."""
-    if tolerances:
-        columns = zip(*((keyword, t.absolute, t.relative) for keyword, t in tolerances.items()), strict=True)
-        sql = "INSERT INTO mirror.precision SELECT ?, unnest(?::VARCHAR[]), unnest(?::DOUBLE[]), unnest(?::DOUBLE[])"
-        cursor.execute(sql, [layout.series.name.lower(), *map(list, columns)])
-
-
-def _follow(cursor: Cursor, layout: Layout, table: str) -> Iterator[tuple[str, Tolerance]]:
-    """Give a table the structure's columns with their types; yields the tolerances of recomputed ones."""
-    have = {row[0].lower(): row[1] for row in cursor.execute(f"DESCRIBE {table}").fetchall()}
-    for column in layout.columns:
-        if column.name not in have:
-            cursor.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {column.sql_type}")
-        elif have[column.name] != column.sql_type:
-            for t in _retyped(cursor, layout, table, column):
-                yield column.name, t
-
-
-def _retyped(cursor: Cursor, layout: Layout, table: str, column: TypedColumn) -> Iterator[Tolerance]:
-    name, kind = quoted(column.name), column.sql_type
-    cursor.execute(f"ALTER TABLE {table} ALTER COLUMN {name} SET DATA TYPE {kind} USING NULL::{kind}")
-    for keyset, position in _keyset_positions(cursor, layout, column.keyword):
-        part = f"split_part(_raw, chr({ord(SEPARATOR)}), {position + 1})"
-        rows = cursor.execute(f"SELECT recnum, {part} FROM {table} WHERE _keyset = {keyset}").fetchall()
-        texts: Sequence[str] = [text for _, text in rows]
-        if not rows:
-            continue
-        values = pa.table({"recnum": [n for n, _ in rows], "value": typed_values(column, texts)})
-        cursor.register(_BATCH, values)
-        try:
-            cursor.execute(
-                f"UPDATE {table} SET {name} = new.value FROM {_BATCH} new WHERE {table}.recnum = new.recnum"
-            )
-        finally:
-            cursor.unregister(_BATCH)
-        if column.inexact:
-            yield tolerance(column, texts)
-
-
-def _keyset_positions(cursor: Cursor, layout: Layout, keyword: str) -> list[tuple[int, int]]:
-    """The key sets that have a keyword, and its position in each."""
-    sql = "SELECT id, fields FROM mirror.keysets WHERE series = ?"
-    rows = [(n, _fields(text)) for n, text in cursor.execute(sql, [layout.series.name.lower()]).fetchall()]
-    return [(keyset, fields.index(keyword)) for keyset, fields in rows if keyword in fields]
-
 
 T = TypeVar("T")
 
@@ -203,6 +100,7 @@ class Index(Reader):
         self.removals = Version()  #: of all records: advances when some are removed, since plans may then be wrong
         # One at a time: in parallel all would finish late, with nothing committed before.
         self._converting = asyncio.Lock()
+        self._moving = Counter[str]()  #: series whose prime keys are being replaced
         self._ahead = BlocksAhead(database, self._held, self._keysets, self._blocks, self._file)
 
     @classmethod
@@ -241,24 +139,30 @@ class Index(Reader):
         text = encode_series_struct(series, runtime=0.0).decode("latin-1")
         is_other = unread is not None or (held is not None and text != encode_series_struct(held.series, runtime=0.0).decode("latin-1"))
 
-        def work(cursor: Cursor) -> dict[str, Tolerance]:
+        def work(cursor: Cursor) -> tuple[dict[str, Tolerance], tuple[int, ...]]:
             if is_other:
                 self._file.drop(name, None)
             if moved or grown or unread is not None:
                 self._log.replace(cursor, name, vouched(self._log.of(cursor, name)))
                 self._answers.cut(cursor, name, vouched)
-            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new)
+            return store_series(cursor, layout, keyset, fetched_at, is_new=is_new), narrow_keysets(cursor, layout)
+
+        def follow(stored: tuple[dict[str, Tolerance], tuple[int, ...]]) -> None:
+            widened, narrow = stored
+            self._unreadable.pop(name, None)
+            kept = unread is not None and unread.has_tables
+            held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
+            held.widen(widened)
+            held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
+            held.narrow = narrow
+            held.version.advance()
+            if moved:
+                held.coverage = vouched(held.coverage)  # again, for claims that were committed meanwhile
 
         if held is not None and (moved or grown):
             held.coverage = vouched(held.coverage)  # first: nobody may rely on what no longer holds
-        widened = await self._database.write(work)
-        self._unreadable.pop(name, None)
-        kept = unread is not None and unread.has_tables
-        held = self._held.setdefault(name, Held(series, fetched_at, layout, keyset, has_tables=kept))
-        held.widen(widened)
-        held.series, held.fetched_at, held.layout, held.keyset = series, fetched_at, layout, keyset
-        held.narrow = await self._database.read(lambda cursor: narrow_keysets(cursor, layout))
-        held.version.advance()
+        with self._moving_of(name) if moved else nullcontext():
+            await self._commit(work, follow)
         if self.on_commit is not None and not is_shared:
             self.on_commit(KeptFact(STRUCTURE, series.name, text, fetched_at))
 
@@ -295,7 +199,12 @@ class Index(Reader):
         """Keep an answer of JSOC, with those of its records that were not held before."""
         if not answers:
             layout = self._held[series.name.lower()].layout
-            await self._database.write(lambda cursor: self._answers.put(cursor, layout, answer, checked_at))
+
+            def put(cursor: Cursor) -> None:
+                self._insist_on_place(series)
+                self._answers.put(cursor, layout, answer, checked_at)
+
+            await self._commit(put)
             return
         new = await self._converted(series, answers)
         await self._merge(new, (), vouched=False, checked=(), checked_at=checked_at, more=(answer,))
@@ -313,9 +222,15 @@ class Index(Reader):
         """Note that boxes were checked against upstream and found unchanged."""
         name = series.name.lower()
         since = self._since(series, boxes)
-        await self._database.write(lambda cursor: self._log.add(cursor, name, boxes, checked_at))
-        for box in boxes:
-            self._held[name].coverage.add(box, checked_at)
+
+        def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
+            self._log.add(cursor, name, boxes, checked_at)
+
+        def follow(_: None) -> None:
+            self._claim(series, [(box, checked_at) for box in boxes])
+
+        await self._commit(work, follow)
         if not is_shared:
             self._tell(series, boxes, checked_at, since)
         await self._tidy()
@@ -356,6 +271,7 @@ class Index(Reader):
         changed = _Changed(layout)
 
         def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
             changed.begin(rows)
 
             def note(replaced: Mapping[int, int | None]) -> None:
@@ -378,12 +294,14 @@ class Index(Reader):
             checked = ()  # some of it was removed meanwhile
         unchanged = renews and not gone and rows is None
         since = self._since(series, checked) if unchanged else None
+
+        def follow(_: None) -> None:
+            held.has_tables = True
+            changed.tell(held.version)
+            self._claim(series, [(box, checked_at) for box in checked])
+
         held.widen(new.widened)  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
-        held.has_tables = True
-        changed.tell(held.version)
-        for box in checked:
-            held.coverage.add(box, checked_at)
+        await self._commit(work, follow)
         self._tell(series, checked, checked_at, since)
         await self._tidy()
 
@@ -411,12 +329,13 @@ class Index(Reader):
                 self._answers.forget_unheld(cursor, held.layout)
             return done
 
+        def follow(_: T) -> None:
+            held.version.advance()
+            held.coverage = uncover(held.coverage)  # again, for claims that were committed meanwhile
+
         self.removals.advance()
         held.coverage = uncover(held.coverage)  # first: nobody may rely on what is about to go
-        done = await self._database.write(both)
-        held.version.advance()
-        held.coverage = uncover(held.coverage)  # again, for claims that were committed meanwhile
-        return done
+        return await self._commit(both, follow)
 
     async def mend(self, series: Series, work: Callable[[Cursor], list[str]]) -> list[str]:
         """Do ``work``, which repairs the tables of a series and says what was wrong, in one transaction."""
@@ -426,9 +345,11 @@ class Index(Reader):
                 self._file.drop(series.name.lower(), None)
             return found
 
-        if found := await self._database.write(both):
-            self._held[series.name.lower()].version.advance()
-        return found
+        def follow(found: list[str]) -> None:
+            if found:
+                self._held[series.name.lower()].version.advance()
+
+        return await self._commit(both, follow)
 
     async def keyset(self, series: Series, fields: tuple[str, ...]) -> int:
         """The number that a key set with these fields has here, for rows from another mirror."""
@@ -446,12 +367,14 @@ class Index(Reader):
     async def absorb(self, series: Series, share: ForeignRecords, *, is_shared: bool = False) -> None:
         """Merge what another mirror cached of a series, rows and claims in one transaction: see ``merge.absorb``."""
         held = self._held[series.name.lower()]
-        opened = ((opened_box(held.series, box), at) for box, at in share.claims)
+        series = held.series
+        opened = ((opened_box(series, box), at) for box, at in share.claims)
         theirs, ours = split_by_age(held.coverage, [(box, at) for box, at in opened if box is not None])
         found_at = max((at for _, at in share.claims), default=held.fetched_at)
         changed = _Changed(held.layout)
 
         def work(cursor: Cursor) -> None:
+            self._insist_on_place(series)
             changed.begin(*share.new, *share.old)
 
             def note(replaced: Mapping[int, int | None]) -> None:
@@ -467,12 +390,14 @@ class Index(Reader):
             add_tolerances(cursor, held.layout, dict(share.tolerances))
             self._file.drop(series.name.lower(), changed.places)
 
+        def follow(_: None) -> None:
+            held.has_tables = True
+            changed.tell(held.version)
+            self._claim(series, theirs)
+
         held.widen(dict(share.tolerances))  # first: nobody may read the new rows with the old tolerances
-        await self._database.write(work)
-        held.has_tables = True
-        changed.tell(held.version)
+        await self._commit(work, follow)
         for box, checked_at in theirs:
-            held.coverage.add(box, checked_at)
             if not is_shared:
                 self._tell(held.series, (box,), checked_at, None)
         await self._tidy()
@@ -480,13 +405,55 @@ class Index(Reader):
     async def drop_broken_answers(self, series: Series) -> int:
         """Drop answers about a series that name a record which is not held; how many there were."""
         layout = self._held[series.name.lower()].layout
-        return await self._database.write(lambda cursor: self._answers.drop_broken(cursor, layout))
+        return await self._commit(lambda cursor: self._answers.drop_broken(cursor, layout))
 
     async def cut_ahead(self, may_go_on: Callable[[], bool]) -> None:
         """Cut blocks that a first look would have to cut, for as long as ``may_go_on`` allows: see ``BlocksAhead``."""
         await self._ahead.cut(may_go_on)
 
     # ---- inside ----------------------------------------------------------------------------------
+
+    async def _commit(self, work: Callable[[Cursor], T], follow: Callable[[T], None] = lambda _: None) -> T:
+        """Do ``work`` in one transaction, then let the memory ``follow``.
+
+        A caller who is cancelled meanwhile leaves after both: otherwise what is in memory would outlive a change.
+        """
+
+        def begun(cursor: Cursor) -> T:
+            self._answers.begin(cursor)
+            return work(cursor)
+
+        async def both() -> T:
+            done = await self._database.write(begun, self._answers.doubt)
+            follow(done)
+            return done
+
+        return await to_the_end(both())
+
+    @contextmanager
+    def _moving_of(self, name: str) -> Iterator[None]:
+        """While this is open, the prime keys of a series are being replaced by others."""
+        self._moving[name] += 1
+        try:
+            yield
+        finally:
+            self._moving[name] -= 1
+
+    def _is_placed(self, series: Series) -> bool:
+        """True if boxes by the prime keys of ``series`` have the same records by those that the series has now."""
+        name = series.name.lower()
+        return not self._moving[name] and key_space(series) == key_space(self._held[name].series)
+
+    def _insist_on_place(self, series: Series) -> None:
+        """Within a transaction: UpstreamBroken if the series has other prime keys by now than those of ``series``."""
+        if not self._is_placed(series):
+            raise UpstreamBroken(f"{series.name} got other prime keys while its records were fetched; ask again")
+
+    def _claim(self, series: Series, claims: Iterable[CoverageClaim]) -> None:
+        """Note claims in memory after they were committed, unless other prime keys have ended them since."""
+        if self._is_placed(series):
+            for box, checked_at in claims:
+                self._held[series.name.lower()].coverage.add(box, checked_at)
 
     def _load(self, cursor: Cursor) -> str | None:
         """Read the store into memory; returns the token of the block file."""
@@ -503,7 +470,7 @@ class Index(Reader):
                 continue
             self._held[name.lower()] = Held(series, fetched_at, layout, keyset=0, has_tables=kept)
         for keyset, name, fields in cursor.execute("FROM mirror.keysets ORDER BY id").fetchall():
-            self._keysets[keyset] = _positions(names := _fields(fields))
+            self._keysets[keyset] = _positions(names := fields_of(fields))
             held = self._held.get(name)
             if held is None:
                 continue

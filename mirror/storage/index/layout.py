@@ -47,6 +47,8 @@ _SQL_TYPES = {
     "time": "DOUBLE",
     "string": "VARCHAR",
 }
+#: Namespaces that the index, or DuckDB, has for itself.
+_TAKEN = frozenset({"mirror", "main", "index", "temp", "system", "information_schema", "pg_catalog"})
 RESERVED_COLUMNS = ("recnum", "sunum", "_keyset", "_raw")
 
 
@@ -152,7 +154,10 @@ class Layout:
 
     @property
     def problem(self) -> str | None:
-        """Two keywords that would share a column, as a text; None if there are none."""
+        """Why the index cannot keep the series: tables or columns that would have two owners; None if there are none."""
+        namespace, _, name = self.series.name.lower().partition(".")
+        if namespace in _TAKEN or name.endswith("__old"):
+            return f"tables of the index have the name {self.series.name} already"
         seen: dict[str, str] = {}
         for column in self.columns:
             if column.name in seen:
@@ -207,6 +212,15 @@ def link_field(link: str) -> str:
 def quoted(identifier: str) -> str:
     """An SQL identifier, quoted."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+#: Whole numbers are cut to this on both sides of 0: a time that was never set may print as a Julian day far beyond.
+FARTHEST = 1 << 62
+
+
+def whole(sql: str) -> str:
+    """SQL: a number without fraction as a BIGINT, at most FARTHEST from 0; NULL stays NULL."""
+    return f"CASE WHEN abs({sql}) < {FARTHEST} THEN ({sql})::BIGINT WHEN {sql} > 0 THEN {FARTHEST} WHEN {sql} < 0 THEN {-FARTHEST} END"
 
 
 #: All records of a series share one printf format, so a sample of distinct values shows it.

@@ -20,7 +20,7 @@ from mirror.drms.recordset import RecnumFilter, RecnumRange
 from mirror.errors import NotHeld, Refused
 from mirror.storage.index.answers import AnswerKind, Answers, Kept, body_of, is_there, numbers_of
 from mirror.storage.index.block_file import BlockFile
-from mirror.storage.index.blocks import BlockRows, Blocks, PlacedVersion, block_of, blocks_of, unpacked
+from mirror.storage.index.blocks import SLOTS, BlockRows, Blocks, PlacedVersion, block_of, blocks_of, unpacked
 from mirror.storage.index.layout import Layout, Row, Tolerance
 from mirror.storage.index.select_sql import (
     box_predicate,
@@ -31,7 +31,7 @@ from mirror.storage.index.select_sql import (
     select_sql,
     selected_sql,
 )
-from mirror.storage.index.windows import part_of, stretch, window_of, window_sql
+from mirror.storage.index.windows import WIDEST, part_of, stretch, window_of, window_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -125,6 +125,8 @@ AT_ONCE = 4
 #: Blocks that one question may read whole from the database: at a first look, or where people come back; and the
 #: most rows that they may have.
 FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 8, 32, 40_000
+#: Blocks that one question may read from the file: enough for the widest window, unless its series is dense.
+MOST_FILED = WIDEST // SLOTS
 
 R = TypeVar("R")
 
@@ -230,11 +232,13 @@ class Reader:
         series, slots = held.series.name.lower(), self._blocks.slots(held.series.name.lower())
         version = held.version.number  # taken now: while one block is awaited, the records of another may change
         first, last = window.lo // slots, window.hi // slots
+        if last - first > MOST_FILED:
+            return await self._unremembered(held, window, n)
         blocks = {number: self._blocks.find(series, number, held.version) for number in range(first, last + 1)}
         lacking = [number for number, block in blocks.items() if block is None]
         if lacking and self._file.slots.get(series) == slots:
             for number, block in (await self._filed(series, slots, lacking)).items():
-                self._blocks.put(series, number, block, version)
+                self._blocks.put(series, slots, number, block, version)
                 blocks[number] = block
                 lacking.remove(number)
         if not all(self._blocks.is_fit(series, number) for number, block in blocks.items() if block is None):
@@ -245,12 +249,12 @@ class Reader:
                 return await self._unremembered(held, window, n)
         for run in runs(lacking):
             for number, block in zip(run, await self._read_blocks(held, run, slots), strict=True):
-                self._blocks.put(series, number, block, version)
+                self._blocks.put(series, slots, number, block, version)
                 blocks[number] = block
         for number, block in tuple(blocks.items()):
             if block is not None and self._blocks.is_used(series, number):
                 blocks[number] = await asyncio.to_thread(block.whole)
-                self._blocks.put(series, number, blocks[number], version, used=True)
+                self._blocks.put(series, slots, number, blocks[number], version, used=True)
         if any(block is None for block in blocks.values()):
             return await self._unremembered(held, window, n)
         rows = BlockRows(part_of(block, window) for block in blocks.values() if block is not None)

@@ -66,6 +66,13 @@ def batch(layout: Layout, answer: RsList, keyset: int) -> pa.Table:
 
     UpstreamBroken if a field is missing, a value cannot be kept, or a time cannot be read.
     """
+    try:
+        return _rows(layout, answer, keyset)
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        raise UpstreamBroken(f"a value of the answer cannot be kept: {error}") from error
+
+
+def _rows(layout: Layout, answer: RsList, keyset: int) -> pa.Table:
     fields = _fields(layout, answer)
     recnums, sunums = (fields[len(layout.keywords) + i] for i in (0, 1))
     texts = list(map(_texts, fields)) if answer.count >= _FEW else None

@@ -28,7 +28,7 @@ from mirror.drms.series import FLOAT_TYPES
 from mirror.drms.slots import slot_axis
 from mirror.drms.where import ColumnInfo, to_duckdb
 from mirror.drms.where.steps import in_steps
-from mirror.storage.index.layout import Layout, column_name, quoted
+from mirror.storage.index.layout import Layout, column_name, quoted, whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -71,12 +71,12 @@ def exact_sql(selection: Selection, columns: Collection[str]) -> tuple[str, bool
 
     It says nothing about versions.
     """
-    answer_id = [
+    exact = [
         f
         for f in selection.filters
         if not isinstance(f, WhereFilter) and _is_exact(f) and _column(f) in columns
     ]
-    return " AND ".join(map(key_predicate, answer_id)) or "TRUE", len(answer_id) == len(selection.filters)
+    return " AND ".join(map(key_predicate, exact)) or "TRUE", len(exact) == len(selection.filters)
 
 
 def _column(f: KeyFilter | RecnumFilter) -> str:
@@ -234,16 +234,16 @@ def box_predicate(series: Series, box: Box) -> str:
 
 def places_sql(layout: Layout, region: Region) -> str:
     """The place on the axis of each record of a region: a number or milliseconds; 0 without an axis."""
-    axis, place = coverage_axis(layout.series), "0"
+    axis, place, present = coverage_axis(layout.series), "0::BIGINT", "0"
     if region == RECNUMS:
-        place = "recnum"
+        place = present = "recnum"
     elif axis is not None:
-        column = quoted(column_name(axis.column))
-        place = f"round({column} * 1000)" if axis.kind is Kind.MILLISECONDS else column
+        present = column = quoted(column_name(axis.column))
+        place = whole(f"round({column} * 1000)") if axis.kind is Kind.MILLISECONDS else f"{column}::BIGINT"
     inside = box_predicate(layout.series, Box(region, (Steps(MIN, MAX),)))
     tables = (layout.table, layout.old_table) if region.all_versions else (layout.table,)
     return " UNION ALL ".join(
-        f"SELECT {place}::BIGINT AS place FROM {t} WHERE {inside} AND {place} IS NOT NULL" for t in tables
+        f"SELECT {place} AS place FROM {t} WHERE {inside} AND {present} IS NOT NULL" for t in tables
     )
 
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from mirror.concurrency import cancel, to_the_end
-from mirror.errors import StorageError
+from mirror.concurrency import cancel, taken, to_the_end
+from mirror.errors import StorageError, explained
 from mirror.storage.database.database import Tables
 from mirror.storage.disk import digest_of
 from mirror.storage.lake.columns import LakeColumn, lake_columns, layout_hash, select_sql, time_column
@@ -146,7 +146,7 @@ class Lake:
         ``wanted`` has names of columns in lower case, by table; None for all. The caller removes the files with
         ``remove_copies``. What would take long to copy is sealed instead. StorageError as from ``tables``.
         """
-        return await to_the_end(self._copied(series, wanted))
+        return await taken(self._copied(series, wanted), self.remove_copies)
 
     async def remove_copies(self, copies: Iterable[Copied]) -> None:
         """Remove the files of copies when nobody reads them any more."""
@@ -349,7 +349,10 @@ class Lake:
         place, part = self.root / file, self.root / f"{file}.part"
         await asyncio.to_thread(self._disk.make_folder, place.parent)
         await self._copy(select, part)
-        sha256, size = await asyncio.to_thread(digest_of, part)
+        try:
+            sha256, size = await asyncio.to_thread(digest_of, part)
+        except OSError as error:
+            raise StorageError(f"cannot read {part}: {explained(error)}") from error
         await asyncio.to_thread(self._settle, part, place)
         return Sealed(name, month, file, shape, held, size, sha256)
 
@@ -382,6 +385,8 @@ class Lake:
     async def _forget_old(self) -> None:
         """Remove unused files once nobody can still be reading them."""
         named = {row.file for row in await self._tables.read(sealed)}
+        self._sizes = {file: size for file, size in self._sizes.items() if file in named}
+        self._damaged &= named
         await asyncio.to_thread(self._remove_unnamed, named, self._now() - OLD_FILES_STAY)
 
     async def _write_manifest(self) -> None:
@@ -442,9 +447,9 @@ class Lake:
         return self._are_there(self._ready[name])
 
     def _are_there(self, tables: Iterable[LakeTable]) -> bool:
-        return all(self._is_there(file, self._sizes[file]) for table in tables for file in table.files)
+        return all(self._is_there(file, self._sizes.get(file)) for table in tables for file in table.files)
 
-    def _is_there(self, file: str, size: int) -> bool:
+    def _is_there(self, file: str, size: int | None) -> bool:
         try:
             return file not in self._damaged and (self.root / file).stat().st_size == size
         except OSError:

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from mirror.drms.where.exact import quote
-from mirror.storage.index.layout import quoted
+from mirror.storage.index.layout import quoted, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +162,7 @@ def distrust(cursor: Cursor, series: str) -> None:
 
 def prints(cursor: Cursor, table: str, time: str | None) -> dict[str, Print]:
     """How many records each month of a table of the index has, and a hash of their numbers and key sets."""
-    day = "NULL" if time is None else f"CAST(floor({quoted(time)} / 86400) AS INTEGER)"
+    day = "NULL" if time is None else whole(f"floor({quoted(time)} / 86400)")
     # hash(recnum, _keyset) is the xor of two hashes: over an even number of records the second would cancel out.
     each = "hash(xor(hash(recnum), coalesce(_keyset, 0)::UBIGINT))"
     sql = f"SELECT {day}, count(*), bit_xor({each}) FROM {table} GROUP BY ALL HAVING count(*) > 0"

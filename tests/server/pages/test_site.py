@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from mirror.humanize import counted, length, share, size
+from mirror.humanize import counted, length, of_several, share, size
 from mirror.server.api.monitoring import Events
 from mirror.server.pages.site import NAVIGATION, many
 from tests.lab import Lab, lab
@@ -284,13 +284,16 @@ async def test_only_news_is_told_to_each_and_the_loop_ends_with_the_last(mirror)
         n: int
         uptime_seconds: int
 
-    states = iter([News(1, 1), News(1, 2), News(2, 3)])
+    states = iter([News(1, 1), News(1, 2), RuntimeError("nobody has foreseen this"), News(2, 3)])
     looks = asyncio.Semaphore(0)
     asked = []
 
     async def state(_):
         asked.append(1)
-        return next(states)
+        found = next(states)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def pause(_):
         await looks.acquire()
@@ -306,14 +309,14 @@ async def test_only_news_is_told_to_each_and_the_loop_ends_with_the_last(mirror)
         assert (
             await client.get("/api/events")
         ).status == 500  # one may listen; the table of codes is not here
-        looks.release()
-        looks.release()
+        for _ in range(3):
+            looks.release()
         second = await response.content.readuntil(b"\n\n")
         assert [json.loads(x.split(b"data: ")[1])["n"] for x in (first, second)] == [1, 2]
         events.stop()
         assert await response.content.read() == b""
         looks.release()
-    assert len(asked) == 3
+    assert len(asked) == 4
 
 
 async def test_listening_is_no_use_of_the_mirror(mirror):
@@ -373,3 +376,8 @@ async def test_a_program_gets_no_page_where_nothing_is_found(mirror):
 )
 async def test_a_count_with_its_noun_is_the_same_on_pages_and_in_the_terminal(count, noun, text):
     assert many(count, noun) == counted(count, noun) == text
+
+
+async def test_the_verb_of_some_of_several_follows_the_part():
+    said = [of_several(*counts, "file", "is", "are") for counts in ((1, 1), (1, 3), (2, 3), (0, 1920))]
+    assert said == ["1 of 1 file is", "1 of 3 files is", "2 of 3 files are", "0 of 1,920 files are"]

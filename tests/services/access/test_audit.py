@@ -22,3 +22,7 @@ def test_addresses_of_people_and_secrets_are_left_out():
 @given(st.binary() | st.text().map(json.dumps).map(str.encode) | st.just(b"[" * 100_000))
 def test_whatever_is_sent_the_text_is_bounded(body):
     assert len(about(body)) <= LONGEST
+
+
+def test_what_is_no_text_is_written_down_too():
+    assert about(b'{"a": "\\ud800"}').encode() == b'{"a": "?"}'

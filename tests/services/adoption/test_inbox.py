@@ -1,17 +1,20 @@
 """The inbox: what rests is taken, what has no place is set aside with the reason, what may have one waits."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.api.adoption import AdoptOutcome
 from mirror.services.adoption.adopt import Item
 from mirror.services.adoption.inbox import REST, RETRY, Inbox, Waiting, watched
 from mirror.services.adoption.scan import Stamp
 from tests.adoptlab import files, put
 from tests.filelab import file_lab, synthetic
+from tests.waiting import PATIENCE
 
 A = Path("/in/a.fits")
 
@@ -31,6 +34,37 @@ def test_a_file_that_is_gone_is_forgotten_and_a_clock_that_jumps_back_begins_ane
     stamp = Stamp(1, 0, 1)
     assert watched({A: Waiting(stamp, 0)}, {}, 50) == ({}, [])
     assert watched({A: Waiting(stamp, 100)}, {A: stamp}, 50) == ({A: Waiting(stamp, 50)}, [])
+
+
+class Refusing:
+    """Adopts nothing; its first turn fails in a way that nobody has foreseen."""
+
+    def __init__(self):
+        self.turns = 0
+
+    async def adopt(self, items, _how, **_):
+        self.turns += 1
+        if self.turns == 1:
+            raise RuntimeError("nobody has foreseen this")
+        return [AdoptOutcome(path=str(item.path), state="rejected", reason="it is no FITS file") for item in items]
+
+
+async def test_nothing_that_lies_there_is_the_end_of_the_inbox(tmp_path, caplog):
+    name, naps, time = os.fsdecode(b"no text \xff.fits"), asyncio.Queue(), Time()
+    (tmp_path / name).write_bytes(b"")
+
+    async def sleep(_):
+        time.now += REST
+        await naps.put(None)
+        await asyncio.sleep(0)
+
+    inbox = Inbox(tmp_path, Refusing(), time, sleep, silence)
+    await inbox.start()
+    for _ in range(4):
+        await asyncio.wait_for(naps.get(), PATIENCE)
+    await inbox.stop()
+    assert "nobody has foreseen this" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "rejected").iterdir()) == [name, f"{name}.txt"]
 
 
 @pytest_asyncio.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_asyncio
 
+from mirror.errors import StorageError
 from mirror.services.exports.cutting import LONGEST_PAUSE, PATIENCE
 from tests.filelab import FETCH, file_lab
 
@@ -80,6 +82,26 @@ async def test_after_a_day_it_is_given_up_and_said_so(mirror):
     assert sum(pauses) <= PATIENCE
     await mirror.faults()
     assert (await mirror.exported(OFFLINE, o="1"))["requestid"] != accepted
+
+
+@pytest.mark.parametrize("method", ["troubled", "advance"])
+async def test_a_job_whose_row_cannot_be_written_for_a_while_goes_on(mirror, monkeypatch, method):
+    jobs = mirror.running.export_jobs._jobs
+
+    async def full(*_, **__):
+        raise StorageError("the disk is full")
+
+    if method == "troubled":
+        await mirror.faults({**FILES, "fault": "refuse"})
+    with monkeypatch.context() as broken:
+        broken.setattr(jobs, method, full)
+        accepted = (await mirror.export(SHARP))["requestid"]
+        await mirror.working()
+        assert (await mirror.export_status(accepted))["status"] == 1
+    await mirror.faults()
+    await mirror.later()
+    done = await mirror.ended(accepted)
+    assert (done["status"], done["count"]) == ("0", "4")
 
 
 async def test_a_refusal_that_is_final_does_not_wait(mirror):

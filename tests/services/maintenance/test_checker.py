@@ -1,5 +1,6 @@
 """Checks of a whole store over HTTP: what is damaged is found, and mended from JSOC or put aside."""
 
+import asyncio
 import hashlib
 import json
 
@@ -155,6 +156,25 @@ async def test_a_check_that_was_dated_in_the_future_is_made_again(tmp_path):
         asked = len(await made.log())
         await made.ask(RECORDS)
         assert len(await made.log()) > asked
+
+
+async def test_of_two_that_are_begun_at_one_time_one_joins_the_other(tmp_path):
+    async with lab(tmp_path) as made:
+        await made.ask(RECORDS)
+        checker = made.running.upkeep.checker
+        told = await asyncio.gather(checker.start("all"), checker.start("all"))
+        await checker.wait()
+        assert ([each.joined for each in told], told[0].run.id) == ([False, True], told[1].run.id)
+        assert await rows(made, "SELECT count(*) FROM mirror.checks") == [(1,)]
+
+
+async def test_files_of_the_lake_are_not_counted_as_files_of_the_store(tmp_path):
+    async with lab(tmp_path) as made:
+        await made.ask(RECORDS)
+        await made.running.analytics._lake.tables(made.running.search._catalogue._index.series("hmi.v_45s")[0])
+        assert await made.running.analytics._lake.files()
+        told = await checked(made)
+        assert (told["run"]["files"], told["run"]["records"], told["run"]["bytes"] > 0) == (0, 20, True)
 
 
 async def test_a_check_that_runs_is_joined_and_another_scope_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from hypothesis import given
@@ -64,3 +65,19 @@ def test_what_cannot_be_written_or_was_deleted_is_no_error(tmp_path):
     pictures.keep(key(1), b"png")
     (tmp_path / "folder" / "00" / f"{key(1)}.png").unlink()
     assert pictures.find(key(1)) is None
+
+
+def test_one_that_cannot_be_written_leaves_nothing_and_what_a_crash_left_goes(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "00").mkdir()
+    (tmp_path / "00" / f"{key(7)}.part").write_bytes(bytes(50))
+    pictures = Pictures(tmp_path, 100, Disk())
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", full)
+        for n in range(3):
+            pictures.keep(key(n), bytes(30))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    pictures.keep(key(1), bytes(30))
+    assert pictures.find(key(1)) == bytes(30)

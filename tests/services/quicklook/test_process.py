@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused
+from mirror.errors import BadRequest, MirrorError, OutOfTime, Refused, StorageError
 from mirror.services.quicklook import process as module
 from mirror.services.quicklook.colours import Look
 from mirror.services.quicklook.cutout import Window
@@ -46,8 +46,14 @@ async def test_what_is_no_image_is_refused_and_the_next_one_is_made(renderer, im
     wrong.write_bytes(b"no fits at all" * 300)
     with pytest.raises(Refused, match="it is not FITS"):
         await renderer.picture(wrong, GREY, turned=False, most=128)
-    with pytest.raises(Refused, match="cannot be read"):
-        await renderer.picture(tmp_path / "nothing.fits", GREY, turned=False, most=128)
+    assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
+
+
+async def test_a_file_that_cannot_be_opened_now_is_not_refused_for_good(renderer, image):
+    aside = image.rename(image.with_suffix(".aside"))
+    with pytest.raises(StorageError, match="cannot be read"):
+        await renderer.picture(image, GREY, turned=False, most=128)
+    aside.rename(image)
     assert (await renderer.picture(image, GREY, turned=False, most=128)).startswith(b"\x89PNG")
 
 

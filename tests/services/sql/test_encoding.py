@@ -109,3 +109,36 @@ def test_a_supply_survives_its_way_to_the_worker(data, given_up, problem):
 def test_what_is_missing_survives_its_way_to_the_daemon(table, calls, slots):
     missing = Missing(table, tuple(calls), slots=slots, listing=not slots)
     assert Missing.of(json.loads(json.dumps(missing.to_json()))) == missing
+
+
+@pytest.mark.parametrize(
+    "value, kind, text",
+    [
+        (2**63 - 1, pa.timestamp("us"), "infinity"),
+        (1 - 2**63, pa.timestamp("us"), "-infinity"),
+        (2**31 - 1, pa.date32(), "infinity"),
+        (9_223_286_400_000_000_000, pa.timestamp("us"), "294244-04-24T00:00:00"),
+        (253_402_300_800, pa.timestamp("s", "UTC"), "10000-01-01T00:00:00+00:00"),
+        (253_402_300_800_500, pa.timestamp("ms"), "10000-01-01T00:00:00.500"),
+        (3_000_000, pa.date32(), "10183-09-21"),
+        (-1_000_000, pa.date32(), "-0768-02-04"),
+    ],
+)
+def test_times_beyond_the_calendar_of_python_are_text_too(value, kind, text):
+    number = pa.int32() if kind == pa.date32() else pa.int64()
+    times = pa.array([value, 0, None], number).cast(kind)
+    lists = pa.array([[value], [0], None], pa.list_(number)).cast(pa.list_(kind))
+    table = pa.table({"t": times, "l": lists, "s": pa.StructArray.from_arrays([times], ["x"])})
+    [first, usual, nothing] = json.loads(encoded("json", table))["rows"]
+    assert first == [text, [text], {"x": text}]
+    assert (usual[0][:10], nothing[:2]) == ("1970-01-01", [None, None])
+    assert list(csv.reader(io.StringIO(encoded("csv", table).decode())))[1][1] == json.dumps([text])
+
+
+def test_times_beyond_the_calendar_are_text_within_whatever_holds_them():
+    beyond = pa.array([2**63 - 1], pa.int64()).cast(pa.timestamp("us"))
+    pairs = pa.MapArray.from_arrays([0, 1], beyond, pa.array([1]))
+    fixed = pa.FixedSizeListArray.from_arrays(beyond, 1)
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [beyond])
+    [row] = json.loads(encoded("json", pa.table({"m": pairs, "f": fixed, "u": union})))["rows"]
+    assert row == [[["infinity", 1]], ["infinity"], "infinity"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import pytest_asyncio
 
@@ -146,3 +148,24 @@ async def test_an_error_of_a_statement_leaves_no_copy(mirror):
     answer = await sql(mirror, "SELECT error('no') FROM hmi.v_45s WHERE datamean > 0")
     assert answer.code == 400
     await left(mirror)
+
+
+async def test_who_leaves_while_records_are_copied_leaves_no_copy(mirror, monkeypatch):
+    lake = mirror.running.analytics._lake
+    series, _ = mirror.running.search._catalogue._index.series("hmi.v_45s")
+    copied, go_on, copy = asyncio.Event(), asyncio.Event(), lake._copy_unsealed
+
+    async def late(*arguments):
+        made = await copy(*arguments)
+        copied.set()
+        await go_on.wait()
+        return made
+
+    monkeypatch.setattr(lake, "_copy_unsealed", late)
+    leaving = asyncio.ensure_future(lake.copied(series, {"hmi.v_45s": None}))
+    await copied.wait()
+    assert list(lake.root.rglob("unsealed.*"))
+    leaving.cancel()
+    go_on.set()
+    await asyncio.wait([leaving])
+    assert (leaving.cancelled(), list(lake.root.rglob("unsealed.*"))) == (True, [])

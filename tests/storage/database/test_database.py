@@ -231,6 +231,34 @@ def test_a_copy_stands_by_while_the_version_of_a_file_is_raised(path, monkeypatc
     assert not copy.exists()
 
 
+def tidying(cursor, fail):
+    """A batch that fails, and is taken away all the same, which a transaction that has ended refuses."""
+    cursor.register("batch", duckdb.query("SELECT 1 AS n").to_arrow_table())
+    try:
+        fail(cursor)
+    finally:
+        cursor.unregister("batch")
+
+
+async def test_a_failed_statement_is_told_not_that_its_transaction_ended(database):
+    with pytest.raises(duckdb.ConversionException, match="Could not convert"):
+        await database.write(lambda cursor: tidying(cursor, lambda c: c.execute("SELECT CAST('x' AS INTEGER) FROM batch")))
+
+
+async def test_a_batch_that_needs_more_memory_gets_it_though_it_is_taken_away_first(database):
+    tries = []
+
+    def fail(cursor):
+        tries.append(1)
+        if len(tries) == 1:
+            with pytest.raises(duckdb.ConversionException):
+                cursor.execute("SELECT CAST('x' AS INTEGER) FROM batch")
+            raise duckdb.OutOfMemoryException("a large batch")
+
+    await database.write(lambda cursor: tidying(cursor, fail))
+    assert len(tries) == 2
+
+
 @pytest.fixture
 def table(tmp_path):
     database = Database.open(tmp_path / "index.duckdb")

@@ -311,6 +311,48 @@ async def test_the_least_recently_used_makes_room(tmp_path, database):
     await assert_whole(store)
 
 
+async def test_what_somebody_else_removed_does_not_count_as_evicted(tmp_path, database, monkeypatch):
+    monkeypatch.setattr(eviction, "_BATCHES", 1)
+    store = await limited(tmp_path, database, 1000)
+    _, next_one, _ = [await store.keep(c * 300) for c in (b"a", b"b", b"c")]
+    (await store.blobs.reserve(200)).release()  # from now on it is known who would go next
+    store.file_of(next_one).unlink()
+    assert (await store.blobs.verify(next_one.sha256)).problem
+    (await store.blobs.reserve(800)).release()
+    await assert_whole(store)
+
+
+async def test_a_file_that_is_kept_while_its_download_is_cancelled_can_be_evicted(store, monkeypatch):
+    begun, keep_part = asyncio.Event(), store.blobs._receiving.keep_part
+
+    async def slow(*given):
+        begun.set()
+        return await keep_part(*given)
+
+    monkeypatch.setattr(store.blobs._receiving, "keep_part", slow)
+    task = asyncio.create_task(receive(store, IMAGE))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert (await store.blobs.evict(len(IMAGE))).freed == len(IMAGE)
+    await assert_whole(store)
+
+
+async def test_a_file_that_leaves_while_the_folders_are_read_is_no_error(store, monkeypatch):
+    blob = await store.keep(IMAGE)
+    scandir = os.scandir
+
+    def then_it_leaves(path):
+        found = list(scandir(path))
+        if any(entry.name == blob.sha256 for entry in found):
+            store.file_of(blob).unlink()
+        return found
+
+    monkeypatch.setattr(os, "scandir", then_it_leaves)
+    assert blob.sha256 in (await store.blobs.check.disagreements()).missing
+
+
 async def test_pinned_blobs_stay_and_when_that_leaves_no_room_nothing_goes(tmp_path, database):
     store = await limited(tmp_path, database, 1000)
     pinned, free = await store.keep(b"a" * 600), await store.keep(b"b" * 300)

@@ -125,3 +125,67 @@ async def test_what_was_used_longest_ago_goes_first(index, monkeypatch):
 async def test_what_is_too_large_is_not_kept(index, large):
     await index.keep_answer(SERIES, large, 10.0)
     assert index.answers.of(NAME) == []
+
+
+class Broken(Exception):
+    pass
+
+
+async def fails(index, monkeypatch, change):
+    """Let a change fail at the end of its transaction, as on a full disk."""
+
+    def refuse(*_):
+        raise Broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index._log, "add", refuse)
+        patched.setattr(index._file, "drop", refuse)
+        with pytest.raises(Broken):
+            await change
+
+
+@pytest.fixture
+def put():
+    """Adds to an answer within a transaction that does more."""
+
+    async def put(index, what, checked_at):
+        await index.keep(SERIES, answer([Record(n, n) for n in range(1, 11)]), complete=(), checked_at=checked_at, more=(what,))
+
+    return put
+
+
+async def test_what_was_not_committed_takes_nothing_away_from_an_answer(index, database, monkeypatch, put):
+    await index.keep_answer(SERIES, told("c", 1, 3, 1, 3), 10.0)
+    await fails(index, monkeypatch, put(index, told("c", 4, 6, 5), 20.0))
+    await index.keep_answer(SERIES, told("c", 4, 6, 5), 30.0)
+    for each in (index, await Index.load(database)):
+        assert each.answers.find(NAME, AnswerKind.CONDITION, "c").holds((box(1, 6),))
+        assert await numbers(each, "c") == [1, 3, 5]
+
+
+async def test_an_answer_is_cut_after_a_change_of_it_that_was_not_committed(index, database, monkeypatch, put):
+    await index.keep_answer(SERIES, told("c", 1, 3, 1, 3), 10.0)
+    await fails(index, monkeypatch, put(index, told("c", 4, 6, 5), 20.0))
+    await index.keep(SERIES, answer([Record(20, 3)]), complete=(), checked_at=30.0)
+    for each in (index, await Index.load(database)):
+        kept = each.answers.find(NAME, AnswerKind.CONDITION, "c")
+        assert kept.coverage.gaps(box(1, 6)) == [box(3, 6)]
+
+
+async def test_an_answer_that_was_to_make_room_is_cut_too_if_it_did_not_go(index, database, monkeypatch, put):
+    await index.keep_answer(SERIES, told("c", 1, 3, 1, 3), 10.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "MOST_ANSWERS", 1)
+        await fails(index, monkeypatch, put(index, told("d", 4, 6, 5), 20.0))
+    await index.keep(SERIES, answer([Record(20, 3)]), complete=(), checked_at=30.0)
+    for each in (index, await Index.load(database)):
+        assert each.answers.find(NAME, AnswerKind.CONDITION, "c").coverage.gaps(box(1, 3)) == [box(3, 3)]
+
+
+async def test_an_answer_that_is_gone_from_the_index_is_not_added_to(index, database):
+    await index.keep_answer(SERIES, told("c", 1, 3, 1, 3), 10.0)
+    await database.write(lambda cursor: cursor.execute("DELETE FROM mirror.answers"))
+    await index.keep_answer(SERIES, told("c", 4, 6, 5), 20.0)
+    kept = index.answers.find(NAME, AnswerKind.CONDITION, "c")
+    assert kept.coverage.gaps(box(1, 6)) == [box(1, 3)]
+    assert await numbers(index, "c") == [5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from mirror.coverage.intervals import Steps
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
 from mirror.errors import StorageError
+from mirror.storage.disk import Disk
 from mirror.storage.index import blocks
 from mirror.storage.index.affected import delete_records
 from mirror.storage.index.block_file import BlockFile, Packed
@@ -158,7 +160,7 @@ async def test_an_index_that_was_put_back_does_not_believe_newer_blocks(store):
 async def test_a_transaction_that_was_lost_takes_its_blocks_with_it(store):
     write = store.database.write
 
-    def losing(work):
+    def losing(work, **_):
         def lost(cursor):
             work(cursor)
             raise KeyError("lost")
@@ -348,6 +350,98 @@ async def test_a_dense_series_gets_shorter_blocks_that_are_found_after_a_restart
     assert store.index._file.slots == {NAME: 4}
     await store.restart()
     assert await store.from_file(1, 6) == [f"{k}.5" for k in range(1, 7)]
+
+
+async def test_blocks_that_become_shorter_while_they_are_read_are_not_taken_for_others(store, monkeypatch):
+    monkeypatch.setattr(blocks, "SLOTS", 4)
+    monkeypatch.setattr(blocks, "MOST_IN_BLOCK", 4)
+    await store.keep(*(Record(100 + w, 1, w=w, value="x") for w in range(1, 5)))
+    everything = ["0.5", "1.5", *["x"] * 4, *(f"{k}.5" for k in range(2, 10))]
+    assert await store.values(0, 9) == everything
+    assert await store.values(2, 3) == ["2.5", "3.5"]
+    assert await store.values(0, 9) == everything
+
+
+async def test_records_change_though_somebody_deleted_the_blocks(store):
+    await store.cut()
+    (store.path / "blocks.zst").unlink()
+    await store.keep(Record(20, 5, value="9.0"))
+    assert await store.values(4, 6) == ["4.5", "9.0", "6.5"]
+
+
+async def test_blocks_of_a_series_that_does_not_change_are_made_again_when_all_were_given_up(store):
+    await store.cut()
+    store.index._file._writes.execute("PRAGMA query_only = ON")
+    store.index._file.drop(NAME, None)
+    assert store.numbers() == []
+    await store.cut()
+    assert store.numbers() == [0, 1, 2, 3, 4]
+
+
+async def test_a_file_that_is_deleted_stays_so_in_a_crash_before_its_log_is(store, monkeypatch):
+    await store.cut()
+    store.index._file._writes.execute("PRAGMA query_only = ON")
+    left = []
+    monkeypatch.setattr(Disk, "sync_folder", lambda _, folder: left.append({p.name for p in folder.glob("blocks.*")}))
+    store.index._file.drop(NAME, None)
+    assert left == [{"blocks.sqlite-wal", "blocks.sqlite-shm", "blocks.zst"}]
+
+
+async def test_blocks_in_the_order_of_an_earlier_structure_are_not_put_into_the_file(store):
+    write = store.database.write
+    other = replace(SERIES, primekeys=(SERIES.primekeys[1], SERIES.primekeys[0], SERIES.primekeys[2]))
+
+    async def after_another_structure(work, **_):
+        store.database.write = write
+        await store.index.keep_series(other, 1.0)
+        return await write(work)
+
+    store.database.write = after_another_structure
+    await store.cut()
+    assert store.numbers() == []
+
+
+async def test_a_wide_window_of_a_dense_series_is_not_read_block_by_block(store, monkeypatch):
+    monkeypatch.setattr("mirror.storage.index.reader.MOST_FILED", 3)
+    await store.cut()
+    assert await store.from_file(0, 7) == [f"{k}.5" for k in range(8)]
+    with pytest.raises(AssertionError, match="the index was read"):
+        await store.from_file(0, 8)
+    assert await store.values(0, 9) == [f"{k}.5" for k in range(10)]
+
+
+async def test_memory_follows_a_change_whose_caller_is_gone_before_it_is_committed(store):
+    assert await store.values(5, 5) == ["5.5"]
+    begun, write = asyncio.Event(), store.database.write
+
+    def begins(*given):
+        begun.set()
+        return write(*given)
+
+    store.database.write = begins
+    change = asyncio.create_task(store.keep(Record(20, 5, value="9.0")))
+    await begun.wait()
+    change.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+    store.database.write = write
+    await write(lambda _: None)  # it has been committed when this is
+    assert await store.values(5, 5) == ["9.0"]
+
+
+async def test_cutting_makes_do_with_the_memory_that_reading_has(store):
+    async def limit():
+        return await store.database.read(lambda c: c.execute("SELECT current_setting('memory_limit')").fetchone())
+
+    before = await limit()
+    await store.database.rest()
+    resting = await limit()
+    assert resting != before
+    await store.cut()
+    assert store.numbers() == [0, 1, 2, 3, 4]
+    assert await limit() == resting
+    await store.keep(Record(20, 5, value="9.0"))
+    assert await limit() == before
 
 
 def changed(path, sql):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mirror.storage.index.blocks import (
     LOOKS,
     RECENT,
+    SLOTS,
     Block,
     BlockRows,
     Blocks,
@@ -159,13 +160,13 @@ def test_what_cannot_be_cut_in_one_way_is_no_block(rows):
 def test_a_block_is_cut_when_somebody_comes_back_and_counts_until_its_stretch_changes():
     blocks, version = Blocks(), PlacedVersion()
     slots = blocks.slots("s")
-    blocks.put("s", 3, made([("1",) * 5]), version.number)
+    blocks.put("s", SLOTS, 3, made([("1",) * 5]), version.number)
     for _ in range(LOOKS - 1):
         assert not blocks.is_used("s", 3)
         found = blocks.find("s", 3, version)
         assert found is not None
     assert blocks.is_used("s", 3)
-    blocks.put("s", 3, found.whole(), version.number, used=True)
+    blocks.put("s", SLOTS, 3, found.whole(), version.number, used=True)
     version.advance((0, 3 * slots - 1))
     assert blocks.find("s", 3, version) is not None
     version.advance((4 * slots - 1, 4 * slots))
@@ -175,9 +176,9 @@ def test_a_block_is_cut_when_somebody_comes_back_and_counts_until_its_stretch_ch
 def test_who_looks_everywhere_drives_out_nothing_that_is_used():
     blocks, version = Blocks(), PlacedVersion()
     text = "x" * 300_000
-    blocks.put("s", 0, made([(text,) * 5]).whole(), version.number, used=True)
+    blocks.put("s", SLOTS, 0, made([(text,) * 5]).whole(), version.number, used=True)
     for number in range(1, 60):
-        blocks.put("s", number, made([(text,) * 5]), version.number)
+        blocks.put("s", SLOTS, number, made([(text,) * 5]), version.number)
     assert blocks.find("s", 0, version) is not None
     assert blocks.find("s", 1, version) is None
     assert blocks.find("s", 59, version) is not None
@@ -187,9 +188,18 @@ def test_who_looks_everywhere_drives_out_nothing_that_is_used():
 def test_a_stretch_of_too_many_records_makes_blocks_shorter():
     blocks, version = Blocks(), PlacedVersion()
     slots = blocks.slots("s")
-    blocks.put("s", 0, made([("1",) * 5] * 5000), version.number)
+    blocks.put("s", SLOTS, 0, made([("1",) * 5] * 5000), version.number)
     assert blocks.find("s", 0, version) is None
     assert blocks.slots("s") < slots
+
+
+def test_a_block_of_another_length_is_not_taken_for_one_of_this():
+    blocks, version = Blocks(), PlacedVersion()
+    blocks.put("s", SLOTS, 0, made([("1",) * 5] * 5000), version.number)
+    blocks.put("s", SLOTS, 1, made([("1",) * 5]), version.number)
+    blocks.put("s", SLOTS, 2, None, version.number)
+    assert blocks.find("s", 1, version) is None
+    assert blocks.is_fit("s", 2)
 
 
 def test_blocks_of_wide_windows_are_worth_reading_when_people_come_back():
@@ -204,7 +214,7 @@ def test_blocks_of_wide_windows_are_worth_reading_when_people_come_back():
 def test_what_is_no_block_is_not_read_again():
     blocks = Blocks()
     assert blocks.is_fit("s", 1)
-    blocks.put("s", 1, None, 0)
+    blocks.put("s", SLOTS, 1, None, 0)
     assert not blocks.is_fit("s", 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import math
 
@@ -9,16 +10,21 @@ import pytest
 import pytest_asyncio
 
 from mirror.coverage.coverage import Box, Region
-from mirror.coverage.intervals import MAX, MIN, Steps
+from mirror.coverage.intervals import MAX, MIN, Span, Steps
 from mirror.drms.parser import parse_query
 from mirror.drms.selection import bind
-from mirror.drms.series import Keyword
+from mirror.drms.series import Keyword, PrimeKey
 from mirror.drms.times import parse_time
 from mirror.errors import UpstreamBroken
+from mirror.storage.disk import Disk
 from mirror.storage.index import blocks, reader
+from mirror.storage.index.affected import affected_by_recnums
+from mirror.storage.index.answers import AnswerKind, NewAnswer
+from mirror.storage.index.changes import Changes
 from mirror.storage.index.index import Index
 from mirror.storage.index.layout import Layout, Tolerance, TypedColumn, quoted, tolerance
 from mirror.storage.index.rows import batch, fill_request, raw_records, typed_values
+from mirror.storage.lake.lake import Lake
 from mirror.wire.rs_list import RsList, decode_rs_list
 from mirror.wire.text import from_wire
 from tests.emptystore import open_empty
@@ -137,6 +143,14 @@ def test_an_answer_without_a_field_is_broken():
             batch(Layout(SERIES), lacking, 1)
 
 
+@pytest.mark.parametrize("column, value", [("NAME", "\\ud800"), ("*sunum*", 1 << 70), ("*sunum*", "none")])
+def test_a_value_that_no_column_can_hold_is_refused(column, value):
+    found = answer([Record(1, 5)])
+    keywords = [(name, [value] if name == column else values) for name, values in found.keywords]
+    with pytest.raises(UpstreamBroken, match="a value of the answer cannot be kept"):
+        batch(Layout(SERIES), dataclasses.replace(found, keywords=keywords), 1)
+
+
 async def test_a_broken_answer_keeps_nothing(index):
     await index.keep_series(SERIES, 0.0)
     box = Box(Region((None, None)), (Steps(0, 9),))
@@ -144,6 +158,27 @@ async def test_a_broken_answer_keeps_nothing(index):
         await index.keep(SERIES, answer([Record(1, 5, name="a\x1fb")]), complete=(box,), checked_at=0.0)
     assert await index.count(SERIES) == 0
     assert index.coverage(SERIES).gaps(box) == [box]
+
+
+async def test_a_time_that_was_never_set_hinders_nothing(tmp_path):
+    """It prints as a Julian day far beyond 64 bits of milliseconds."""
+    key = dataclasses.replace(SERIES.keywords[0], name="OBS", type="time", units="UTC")
+    series = dataclasses.replace(SERIES, primekeys=(PrimeKey("OBS", slotted=False),), keywords=(*SERIES.keywords, key))
+    database = open_empty(tmp_path)
+    index = await Index.load(database)
+    await index.keep_series(series, 0.0)
+    everything = Box(Region(()), (Steps(MIN, MAX),))
+    for recnum in (1, 2):
+        found = answer([Record(recnum, 5)])
+        found = dataclasses.replace(found, keywords=[*found.keywords, ("OBS", ["JD_1157407409851852288"])])
+        await index.keep(series, found, complete=(everything,), checked_at=0.0)
+    assert [change.old for change in await Changes(database).found(None, None, 9)] == [1]
+    assert await index.last_place(series) == MAX
+    assert [each.records for each in await index.occupied(series, everything.region, [Span(MIN, MAX, 0.0)])] == [1]
+    affected = await database.read(lambda cursor: affected_by_recnums(cursor, index.layout(series), [2]))
+    assert affected.uncover(index.coverage(series)).gaps(everything)
+    await Lake(tmp_path / "lake", database, index, Disk(), lambda: 0.0).tables(series)
+    database.close()
 
 
 # ---- structures that grow -------------------------------------------------------------------------
@@ -225,6 +260,44 @@ async def test_other_prime_keys_take_back_what_was_vouched_for(tmp_path):
     narrow = Box(Region((None,)), (Steps(0, 9),))
     assert index.coverage(fewer).gaps(narrow) == again.coverage(fewer).gaps(narrow) == [narrow]
     database.close()
+
+
+ALONG_W = dataclasses.replace(SERIES, primekeys=(SERIES.primekeys[1], SERIES.primekeys[2]))
+OLD_BOX = Box(Region((None, None)), (Steps(1, 9),))
+
+
+async def keeps(index):
+    await index.keep(SERIES, answer([Record(n, n) for n in range(1, 10)]), complete=(OLD_BOX,), checked_at=1.0)
+
+
+async def confirms(index):
+    await index.confirm(SERIES, (OLD_BOX,), 1.0)
+
+
+async def answers(index):
+    await index.keep_answer(SERIES, NewAnswer(AnswerKind.COUNT, "q", (OLD_BOX,), body=b"9"), 1.0)
+
+
+@pytest.mark.parametrize("change", [keeps, confirms, answers])
+@pytest.mark.parametrize("first", [True, False])
+async def test_what_is_kept_while_a_series_gets_other_prime_keys_claims_nothing_by_the_former(tmp_path, change, first):
+    database = open_empty(tmp_path)
+    index = await Index.load(database)
+    await index.keep_series(SERIES, 0.0)
+    both = [index.keep_series(ALONG_W, 2.0), change(index)]
+    found = await asyncio.gather(*(reversed(both) if first else both), return_exceptions=True)
+    assert all(problem is None or "got other prime keys" in str(problem) for problem in found)
+    assert first or isinstance(found[1], UpstreamBroken)
+    for each in (index, await Index.load(database)):
+        assert [region for region, spans in each.coverage(ALONG_W) if len(spans)] == []
+        assert each.answers.of(SERIES.name) == []
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["mirror.series", "Main.a", "index.a", "lab.small__OLD"])
+def test_a_series_whose_tables_would_be_others_is_not_kept(name):
+    assert Layout(SERIES).problem is None
+    assert "have the name" in Layout(dataclasses.replace(SERIES, name=name)).problem
 
 
 async def test_structures_are_found_in_any_case_and_by_name(index):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_asyncio
 
 from mirror.coverage.coverage import Box, Region
 from mirror.coverage.intervals import Steps
+from mirror.errors import StorageError
 from mirror.storage.database.database import Database
 from mirror.storage.disk import Disk
 from mirror.storage.index.index import Index
@@ -72,3 +74,22 @@ async def test_a_series_that_changes_all_the_time_is_sealed_once_in_a_while(worl
     world.now += AHEAD_EVERY
     await world.lake.seal_ahead(lambda: True)
     assert await world.files() == ["lab.small/all.2.parquet"]
+
+
+async def test_of_replaced_files_nothing_is_remembered(world):
+    for number in range(1, 6):
+        await world.keep(Record(1, 1), Record(number + 1, 2))
+        await world.lake.tables(SERIES)
+    assert len(world.lake._sizes) == len(await world.files())
+    (found, _) = await world.lake.as_of_now(SERIES)
+    assert list(found.files) == ["lab.small/all.5.parquet"]
+
+
+async def test_a_file_that_cannot_be_read_once_it_is_written_is_an_error_in_words(world, monkeypatch):
+    def refused(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    await world.keep(Record(1, 1))
+    monkeypatch.setattr("mirror.storage.lake.lake.digest_of", refused)
+    with pytest.raises(StorageError, match=r"all\.1\.parquet\.part: the disk reports an input"):
+        await world.lake.tables(SERIES)

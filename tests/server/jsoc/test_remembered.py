@@ -214,6 +214,13 @@ def test_the_same_question_is_answered_from_memory_until_something_changes(tmp_p
     assert 3 <= mirror.from_memory < mirror.given
 
 
+def test_a_change_that_another_question_has_found_is_in_the_answer(tmp_path):
+    ask, check = ("ask", "lab.small[0-2]", "K,VALUE", None), ("ask", "lab.small[1]", "K,VALUE", None, "no-cache")
+    mirror = asyncio.run(lived([ask, ask, ("put", 1, 0, "9.5"), check, ask, ("put", 5, 0, "8.5"), ask], tmp_path))
+    assert mirror.given == 10
+    assert mirror.from_memory >= 4  # also after it has changed
+
+
 def test_what_was_asked_for_longest_ago_is_forgotten_first():
     answers = Answers(most=10_000)
     for name in "abcd":

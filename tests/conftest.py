@@ -132,6 +132,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     report = yield
+    report.sections = [(name, failures.printable(text)) for name, text in report.sections]
     if report.failed:
         failures.shorten(report)
     return report

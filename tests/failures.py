@@ -27,7 +27,12 @@ PARAMETER = 60
 
 def cut(text: str, most: int) -> str:
     """A text of at most so many characters, then how many there were."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    return printable(text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)")
+
+
+def printable(text: str) -> str:
+    """The text, with escapes where it is none, as in names of files: a worker's report must be text."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def shorten(report: pytest.TestReport | pytest.CollectReport) -> None:

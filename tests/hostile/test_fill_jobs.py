@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -260,6 +261,26 @@ async def test_fills_go_on_after_a_restart_and_ended_ones_are_remembered(tmp_pat
         # The two pieces that were on their way may come a second time.
         assert await mirror.fetched() <= len(await mirror.upstream(DAY)) + 200
         assert before > 50
+
+
+async def test_an_export_that_ends_while_it_is_cancelled_has_ended(tmp_path, monkeypatch):
+    """Its last write was under way, and is seen only after the state was read."""
+    async with lab(tmp_path) as mirror:
+        body = json.dumps({"ds": "hmi.v_45s[2014.01.02_TAI/3m]"})
+        export = (await mirror.request("POST", "/api/jobs", data=body, headers=JSON)).json
+        jobs = mirror.running.export_jobs._jobs
+        done, read = await jobs.get(export["id"]), jobs.get
+        async with asyncio.timeout(PATIENCE):
+            while not done.finished:
+                done = await read(export["id"])
+        found = iter([done, replace(done, state="fetching")])
+
+        async def earlier(job_id):
+            return next(found, None) or await read(job_id)
+
+        monkeypatch.setattr(jobs, "get", earlier)
+        ended = await mirror.request("DELETE", f"/api/jobs/{export['id']}", data="{}", headers=JSON)
+        assert ended.json["state"] == "done", ended.json
 
 
 async def test_jobs_of_every_kind_are_listed_and_cancelled_by_one_command(tmp_path):

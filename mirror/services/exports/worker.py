@@ -176,7 +176,13 @@ class ExportJobs:
         now = await self._jobs.get(job.id)
         if now is None or now.finished:
             return
-        await self._jobs.advance(job.id, "failed", error=CANCELLED)
+        try:
+            await self._jobs.advance(job.id, "failed", error=CANCELLED)
+        except StorageError:
+            now = await self._jobs.get(job.id)
+            if now is None or now.finished:  # it was about to end, and that was written down first
+                return
+            raise
         await self._pins.unpin(f"job:{job.id}")
         if work is not None:
             work.hear(MirrorError(CANCELLED))

@@ -102,15 +102,19 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):  # cancelled once more: ``end`` does that
-                await asyncio.wait([task])
+        await _ended(task)
         if not task.cancelled():
             task.exception()  # a cancelled caller does not get it
         raise
 
 
-async def taken(work: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[object]]) -> T:
+async def _ended(task: asyncio.Task[Any]) -> None:
+    while not task.done():
+        with suppress(asyncio.CancelledError):  # cancelled once more: ``end`` does that
+            await asyncio.wait([task])
+
+
+async def taken(work: Coroutine[Any, Any, T], give_back: Callable[[T], Coroutine[Any, Any, object]]) -> T:
     """Await ``work``, which takes something for the caller; if that is cancelled meanwhile, what comes is given back.
 
     For what stays taken elsewhere, whoever waits for the answer.
@@ -119,9 +123,9 @@ async def taken(work: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await _ended(task)
         if not task.cancelled() and task.exception() is None:
-            await give_back(task.result())
+            await to_the_end(give_back(task.result()))
         raise
 
 

@@ -131,25 +131,30 @@ async def test_work_that_must_last_begins_again_after_any_error(caplog):
     assert (begun, task.cancelled(), len(caplog.records)) == (3, True, 2)
 
 
-@pytest.mark.parametrize("late", [False, True])
-async def test_what_comes_for_a_caller_that_is_gone_is_given_back(late):
-    go_on, back = asyncio.Event(), []
+@pytest.mark.parametrize("cancelled", [0, 1, 2])
+async def test_what_comes_for_a_caller_that_is_gone_is_given_back(cancelled):
+    go_on, back, giving = asyncio.Event(), [], asyncio.Event()
 
     async def work():
         await go_on.wait()
         return "lock"
 
     async def give_back(what):
+        giving.set()
+        await asyncio.sleep(0)
         back.append(what)
 
     task = asyncio.create_task(concurrency.taken(work(), give_back))
     await asyncio.sleep(0)
-    if late:
+    for _ in range(cancelled):
         task.cancel()
         await asyncio.sleep(0)
     go_on.set()
+    if cancelled == 2:
+        await giving.wait()
+        task.cancel()
     await asyncio.wait([task])
-    assert (task.cancelled(), back) == ((True, ["lock"]) if late else (False, []))
+    assert (task.cancelled(), back) == ((True, ["lock"]) if cancelled else (False, []))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6))), st.integers(1, 4))

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.resources
 import logging
 import math
 import os
@@ -27,7 +26,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -38,10 +36,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from mirror.concurrency import end, taken
 from mirror.errors import ClusterAway, ConfigError, MirrorError
 from mirror.redaction import redacted
+from mirror.storage.database.migrations import schema_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-    from importlib.resources.abc import Traversable
 
 log = logging.getLogger(__name__)
 
@@ -606,21 +604,9 @@ async def _closed(*parts: psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any
                 await part.close()
 
 
-# ---- migrations ----------------------------------------------------------------------------------
-
-
-def cluster_schema_files() -> list[tuple[int, Traversable]]:
-    """The numbered SQL files of the cluster's database, in order."""
-    folder = importlib.resources.files("mirror") / "schema" / "cluster"
-    if not folder.is_dir():  # a checkout: schema/ lies beside the package
-        folder = Path(__file__).parents[2] / "schema" / "cluster"
-    names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [(int(f.name.split("_")[0]), f) for f in names]
-
-
 async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
     """Bring the database up to date in one transaction; a newer one is refused."""
-    files = cluster_schema_files()
+    files = schema_files("cluster")
     newest = files[-1][0]
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (MIGRATIONS,))

@@ -15,10 +15,11 @@ import pytest
 from mirror.cli.main import main
 from mirror.cluster import database as module
 from mirror.cluster.check import examine
-from mirror.cluster.database import ClusterDatabase, cluster_schema_files, other_versions
+from mirror.cluster.database import ClusterDatabase, other_versions
 from mirror.cluster.journal import lock_series
 from mirror.config.sections import Cluster
 from mirror.errors import ClusterAway, ConfigError
+from mirror.storage.database.migrations import schema_files
 from tests.clusterlab import BUSY, cluster, patient
 from tests.servers import database, postgres
 from tests.waiting import PATIENCE
@@ -99,7 +100,7 @@ async def test_a_clock_that_is_off_by_an_hour_is_refused(address):
 
 async def test_a_database_of_a_newer_program_is_refused(address):
     await (await started(address)).stop()
-    newest = cluster_schema_files()[-1][0]
+    newest = schema_files("cluster")[-1][0]
     run(address, f"INSERT INTO mirror.schema_version (version) VALUES ({newest + 1})")
     assert f"schema version {newest + 1}, this program knows {newest}; use a newer jsoc-mirror" in await refused(address)
 

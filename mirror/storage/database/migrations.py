@@ -33,11 +33,12 @@ log = logging.getLogger(__name__)
 _VERSIONS = "main.schema_version"
 
 
-def schema_files() -> list[tuple[int, Traversable]]:
-    """The numbered SQL files that ship with the program, in order."""
+def schema_files(part: str = "") -> list[tuple[int, Traversable]]:
+    """The numbered SQL files that ship with the program, in order: those of the index, or of a ``part`` in a folder of its own."""
     folder = importlib.resources.files("mirror") / "schema"
     if not folder.is_dir():  # a checkout: schema/ lies beside the package
         folder = Path(__file__).parents[3] / "schema"
+    folder = folder / part if part else folder
     names = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [(int(f.name.split("_")[0]), f) for f in names]
 

@@ -121,7 +121,7 @@ EVERY_VERSION = RecnumFilter((RecnumRange(None, None),))
 #: Rows that one call fetches, and bytes of text that one Arrow array can hold.
 ROWS_AT_ONCE, MOST_TEXT = 2000, 1 << 30
 #: Blocks that are unpacked in the event loop if they are in memory: a thread takes longer to wake up than one of them.
-AT_ONCE = 4
+FEW_FILED = 4
 #: Blocks that one question may read whole from the database: at a first look, or where people come back; and the
 #: most rows that they may have.
 FEW_BLOCKS, MOST_BLOCKS, MOST_ROWS = 8, 32, 40_000
@@ -266,7 +266,7 @@ class Reader:
         def unpack(found: Iterable[Packed]) -> dict[int, Block | None]:
             return {each.number: unpacked(each, self._keysets) for each in found}
 
-        if len(wanted) <= AT_ONCE and (found := self._file.get_at_once(series, slots, wanted)) is not None:
+        if len(wanted) <= FEW_FILED and (found := self._file.get_at_once(series, slots, wanted)) is not None:
             return unpack(found)
         return await asyncio.to_thread(lambda: unpack(self._file.get(series, slots, wanted)))
 
